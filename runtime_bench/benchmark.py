@@ -1,0 +1,165 @@
+"""Measure one artifact: speed, memory and accuracy, all from the file that will be shipped."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_bench.accuracy import detect_all
+from runtime_bench.coco import Accuracy, average_precision
+from runtime_bench.dataset import Dataset, match_classes
+from runtime_bench.detector import Detector, check_session
+from runtime_bench.latency import LatencySamples, measure_latency, time_once
+from runtime_bench.machine import describe_machine
+from runtime_bench.manifest import MODEL_FILE, InputSpec, Manifest, model_path, read_manifest
+from runtime_bench.memory import peak_memory
+from runtime_bench.preprocess import letterbox, read_picture
+from runtime_bench.progress import track
+from runtime_bench.result import ArtifactFacts, BenchResult, BenchSettings, DataFacts
+from runtime_bench.session import Session, open_session
+from runtime_bench.settings import SessionSettings
+
+__all__ = ["BenchSettings", "latency_images", "run_benchmark"]
+
+MOST_PICTURES = 50
+# A device may have 512 MiB in all; a 640 px input takes 5 MB.
+MOST_IMAGE_BYTES = 64 << 20
+
+Images = list[npt.NDArray[np.float32]]
+
+
+def run_benchmark(
+    artifact: Path,
+    *,
+    dataset: Dataset | None = None,
+    pictures: Sequence[Path] = (),
+    settings: BenchSettings | None = None,
+    progress: bool = True,
+) -> BenchResult:
+    """Measure an artifact.
+
+    Args:
+        artifact: Its folder, its `model.onnx`, or its `manifest.json`.
+        dataset: What accuracy is taken from, if it has labels.
+        pictures: What the timed runs see; by default the first ones of the data set, and
+            without one a made-up picture, which the result then says.
+        settings: How to measure.
+        progress: Show how far it is.
+
+    Raises:
+        EdgeError: If the artifact is missing, damaged, or does not fit its manifest, a
+            picture cannot be read, or the data has a class that the artifact lacks.
+    """
+    settings = settings or BenchSettings()
+    manifest = read_manifest(artifact)
+    matched = None if dataset is None else match_classes(dataset, manifest.names)
+    if matched is not None and not pictures:
+        pictures = [picture.path for picture in matched.pictures]
+    machine = describe_machine()
+    session = open_session(model_path(artifact), _session_settings(settings))
+    check_session(session, manifest)
+    images = latency_images(pictures, manifest.input) or [_made_up_image(manifest.input)]
+    first_run_s = time_once(lambda: session.run(images[0]))
+    return BenchResult(
+        artifact=_artifact_facts(manifest),
+        settings=settings,
+        provider=session.provider,
+        threads=session.threads,
+        machine=machine,
+        data=None if matched is None else _data_facts(matched),
+        latency_input="pictures" if pictures else "grey and noise",
+        latency=_time_model(session, images, settings),
+        end_to_end=_time_end_to_end(
+            Detector(session, manifest, manifest.display_score), pictures, settings
+        ),
+        accuracy=_score(session, manifest, matched, progress=progress),
+        load_time_s=session.load_time_s,
+        first_run_s=first_run_s,
+        peak_memory_bytes=peak_memory(
+            model_path(artifact),
+            size=manifest.input.size,
+            threads=session.threads,
+            provider=settings.provider,
+        ),
+    )
+
+
+def latency_images(pictures: Sequence[Path], spec: InputSpec, *, quiet: bool = True) -> Images:
+    """Return the first pictures as inputs, each (1, 3, height, width), to be timed in turn.
+
+    At most 50, and no more than 64 MiB of them, since a small device must hold them.
+
+    Raises:
+        EdgeError: If a picture cannot be read.
+    """
+    height, width = spec.size
+    fitting = max(1, MOST_IMAGE_BYTES // (3 * 4 * height * width))
+    chosen = pictures[: min(MOST_PICTURES, fitting)]
+    return [
+        letterbox(read_picture(path), spec)[0][None]
+        for path in track(chosen, label="Reading pictures", quiet=quiet)
+    ]
+
+
+def _made_up_image(spec: InputSpec) -> npt.NDArray[np.float32]:
+    """Return (1, 3, height, width) in [0, 1]: grey, with noise in its right half."""
+    height, width = spec.size
+    image = np.full((1, 3, height, width), 114 / 255, dtype=np.float32)
+    noise = np.random.default_rng(0).random((3, height, width - width // 2))
+    image[0, :, :, width // 2 :] = noise
+    return image
+
+
+def _time_model(session: Session, images: Images, settings: BenchSettings) -> LatencySamples:
+    in_turn = itertools.cycle(images)
+    return measure_latency(
+        lambda: session.run(next(in_turn)),
+        warmup_runs=settings.warmup_runs,
+        min_runs=settings.min_runs,
+        min_time_s=settings.min_time_s,
+    )
+
+
+def _time_end_to_end(
+    detector: Detector, pictures: Sequence[Path], settings: BenchSettings
+) -> LatencySamples | None:
+    """Time from a picture file to its boxes; the count alone decides when it is enough."""
+    if not pictures:
+        return None
+    in_turn = itertools.cycle(pictures[:MOST_PICTURES])
+    return measure_latency(
+        lambda: detector(next(in_turn)), warmup_runs=1, min_runs=settings.min_runs, min_time_s=0
+    )
+
+
+def _score(
+    session: Session, manifest: Manifest, dataset: Dataset | None, *, progress: bool
+) -> Accuracy | None:
+    if dataset is None or not dataset.labelled:
+        return None
+    found = detect_all(session.run, manifest, dataset.pictures, progress=progress)
+    return average_precision(dataset.pictures, found, manifest.names)
+
+
+def _session_settings(settings: BenchSettings) -> SessionSettings:
+    return SessionSettings(provider=settings.provider, threads=settings.threads)
+
+
+def _artifact_facts(manifest: Manifest) -> ArtifactFacts:
+    model = manifest.files[MODEL_FILE]
+    return ArtifactFacts(
+        model_name=manifest.model_name,
+        sha256=model.sha256,
+        size_bytes=model.size_bytes,
+        input_size=manifest.input.size,
+        output=manifest.output.kind,
+    )
+
+
+def _data_facts(dataset: Dataset) -> DataFacts:
+    names = tuple(picture.name for picture in dataset.pictures)
+    return DataFacts(dataset.source, dataset.labelled, names, dataset.skipped)

@@ -1,0 +1,154 @@
+"""Time two models in turn, in one run, and say how much faster the second one is.
+
+Times drift: a processor warms up, another program wakes. So both models are timed in every
+round, in random order, and the answer is a ratio with an interval that respects the drift.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.latency import Clock, time_once
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+# Resampled times held in memory at once; 8 bytes each.
+LARGEST_DRAW = 2_000_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Times of two models, measured in turn.
+
+    Attributes:
+        first_s: One time per round, in seconds.
+        second_s: The same of the second model; entry i is of the same round.
+        ratio: Median of the first over median of the second: the second's speed-up.
+        interval: The 95 % interval (low, high) of `ratio`.
+    """
+
+    first_s: tuple[float, ...]
+    second_s: tuple[float, ...]
+    ratio: float
+    interval: tuple[float, float]
+
+
+def compare_in_turn(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    *,
+    min_rounds: int = 50,
+    min_time_s: float = 2.0,
+    max_time_s: float = 60.0,
+    seed: int = 0,
+    warmup_runs: int = 3,
+    clock: Clock = time.perf_counter,
+) -> Comparison:
+    """Time two inferences in turn and compare their medians; see `time_in_turn`."""
+    first_s, second_s = time_in_turn(
+        (first, second),
+        min_rounds=min_rounds,
+        min_time_s=min_time_s,
+        max_time_s=max_time_s,
+        seed=seed,
+        warmup_runs=warmup_runs,
+        clock=clock,
+    )
+    ratio = float(np.median(first_s) / np.median(second_s))
+    return Comparison(first_s, second_s, ratio, ratio_interval(first_s, second_s, seed=seed))
+
+
+def time_in_turn(
+    arms: Sequence[Callable[[], object]],
+    *,
+    min_rounds: int,
+    min_time_s: float,
+    max_time_s: float,
+    seed: int,
+    warmup_runs: int = 3,
+    clock: Clock = time.perf_counter,
+) -> tuple[tuple[float, ...], ...]:
+    """Time every arm once in each round, in an order drawn anew for each round.
+
+    Args:
+        arms: Inferences on inputs that are already in memory.
+        min_rounds: The least number of rounds.
+        min_time_s: The least sum of timed seconds, over all arms.
+        max_time_s: No round begins after this many timed seconds, even if a minimum is
+            not met; two rounds are always made.
+        seed: Of the orders.
+        warmup_runs: Untimed calls of each arm before the first round.
+        clock: A monotonic clock in seconds; tests pass a fake one.
+
+    Returns:
+        For each arm its times in seconds, one per round.
+
+    Raises:
+        EdgeError: If `min_rounds` is below 2, since a spread needs two values.
+    """
+    if min_rounds < 2:
+        raise EdgeError(f"min_rounds is {min_rounds}; a spread needs at least 2 rounds")
+    generator = np.random.default_rng(seed)
+    for arm in arms:
+        for _ in range(warmup_runs):
+            arm()
+    samples_s: list[list[float]] = [[] for _ in arms]
+    rounds, total_s = 0, 0.0
+    while rounds < 2 or (
+        total_s < max_time_s and (rounds < min_rounds or total_s < min_time_s)
+    ):
+        for index in generator.permutation(len(arms)).tolist():
+            samples_s[index].append(time_once(arms[index], clock))
+            total_s += samples_s[index][-1]
+        rounds += 1
+    return tuple(tuple(times_s) for times_s in samples_s)
+
+
+def ratio_interval(
+    first_s: Sequence[float],
+    second_s: Sequence[float],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Return the 95 % interval of the ratio of medians, for samples taken in turn.
+
+    A circular block bootstrap (Politis and Romano 1992): runs of about sqrt(n) rounds in a
+    row are drawn with replacement, both models together, so that what neighbouring rounds
+    share (drift, a busy machine) stays in every draw.
+
+    Args:
+        first_s: (n,) times of the first model in the order of rounds.
+        second_s: (n,) times of the second in the same rounds.
+        seed: Of the draws.
+        resamples: How many draws.
+    """
+    first, second = np.asarray(first_s, dtype=float), np.asarray(second_s, dtype=float)
+    rounds = len(first)
+    assert rounds == len(second) >= 2, "samples in turn come in pairs"
+    generator = np.random.default_rng(seed)
+    at_once = max(1, LARGEST_DRAW // rounds)
+    ratios = []
+    for done in range(0, resamples, at_once):
+        rows = draw_blocks(rounds, min(at_once, resamples - done), generator)
+        ratios.append(np.median(first[rows], axis=1) / np.median(second[rows], axis=1))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def draw_blocks(
+    rounds: int, draws: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return (draws, rounds) indices in blocks; a block that reaches the end goes on at 0."""
+    length = max(1, round(math.sqrt(rounds)))
+    starts = generator.integers(0, rounds, size=(draws, math.ceil(rounds / length), 1))
+    blocks = (starts + np.arange(length)) % rounds
+    return blocks.reshape(draws, -1)[:, :rounds]

@@ -1,0 +1,76 @@
+"""How many threads can really run at once in this process."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+
+
+def available_threads(
+    *, cgroup_root: Path = _CGROUP_ROOT, cgroups_of_process: Path = _CGROUPS_OF_PROCESS
+) -> int:
+    """Return how many threads can really run at once in this process.
+
+    More threads than that wait for each other and make a model several times slower, so this
+    is the least of the processor affinity and of the quota that a container sets through its
+    control group (version 1 or 2), and at least 1.
+
+    Args:
+        cgroup_root: Where the control groups are mounted.
+        cgroups_of_process: The file that lists the control groups of this process.
+    """
+    quotas = [
+        quota
+        for folder in _cgroup_folders(cgroup_root, cgroups_of_process)
+        if (quota := _quota_of(folder)) is not None
+    ]
+    return max(1, min([_affinity(), *(int(quota) for quota in quotas)]))
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_folders(cgroup_root: Path, cgroups_of_process: Path) -> set[Path]:
+    """Return the folders whose processor quota holds for this process, up to the roots."""
+    # Inside a container the listed group is often the host's path, and only the root is there.
+    roots = (cgroup_root, cgroup_root / "cpu", cgroup_root / "unified")
+    folders = set(roots)
+    for line in _read_or_empty(cgroups_of_process).splitlines():
+        _, _, controllers_and_group = line.partition(":")
+        controllers, _, group = controllers_and_group.partition(":")
+        # Version 2 lists no controllers; in version 1 only the group of "cpu" has the quota.
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        parts = [part for part in group.split("/") if part not in ("", "..")]
+        for root in (*roots, cgroup_root / controllers):
+            folders.update(root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+    return folders
+
+
+def _quota_of(folder: Path) -> float | None:
+    """Return the quota of one control group in processors; None where it sets none."""
+    limit = _read_or_empty(folder / "cpu.max").split()  # version 2
+    if not limit:
+        limit = [
+            _read_or_empty(folder / "cpu.cfs_quota_us").strip(),
+            _read_or_empty(folder / "cpu.cfs_period_us").strip(),
+        ]
+    # "max" and -1 mean that there is no quota.
+    if len(limit) != 2 or not all(re.fullmatch("[1-9][0-9]*", part) for part in limit):
+        return None
+    quota_us, period_us = (int(part) for part in limit)
+    return quota_us / period_us
+
+
+def _read_or_empty(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""

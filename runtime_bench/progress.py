@@ -1,0 +1,92 @@
+"""Show how far a long loop has come: a bar on a terminal, rare lines in a log.
+
+A loop that ends within two seconds shows nothing in a log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Item = TypeVar("Item")
+
+QUIET_FIRST_S = 2.0
+LINE_EVERY_S = 15.0
+
+
+def track(
+    iterable: Iterable[Item],
+    *,
+    label: str,
+    total: int | None = None,
+    quiet: bool = False,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Yield the items of `iterable` and show the progress on the standard error output.
+
+    Args:
+        iterable: What to go through.
+        label: What is being done, as a person would say it ("scoring pictures").
+        total: The number of items; taken from `iterable` where it has a length.
+        quiet: Show nothing.
+        console: Where to show it; tests pass one that records.
+        clock: A monotonic clock in seconds; tests pass a fake one.
+    """
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if quiet:
+        return iter(iterable)
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        return _with_bar(iterable, label=label, total=total, console=console)
+    return _with_lines(iterable, label=label, total=total, console=console, clock=clock)
+
+
+def _with_bar(
+    iterable: Iterable[Item], *, label: str, total: int | None, console: Console
+) -> Iterator[Item]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        for item in iterable:
+            yield item
+            progress.advance(task)
+
+
+def _with_lines(
+    iterable: Iterable[Item],
+    *,
+    label: str,
+    total: int | None,
+    console: Console,
+    clock: Callable[[], float],
+) -> Iterator[Item]:
+    of_total = "" if total is None else f" of {total}"
+    next_line_s = clock() + QUIET_FIRST_S
+    for done, item in enumerate(iterable, start=1):
+        yield item
+        if clock() >= next_line_s:
+            # Class and file names may hold brackets, which rich would take for markup.
+            console.print(f"{label}: {done}{of_total}", markup=False, highlight=False)
+            next_line_s = clock() + LINE_EVERY_S

@@ -1,0 +1,27 @@
+"""How a model is to be run: a value that every measurement carries along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How onnxruntime is to run a model.
+
+    Attributes:
+        provider: The execution provider by our own short name, such as "cpu".
+        threads: Threads inside one operation; None for all that this process may use.
+        optimisation: How far the graph is rewritten: "none", "basic", "extended", "all".
+        profile_path: The beginning of the name of the profile that onnxruntime writes; None for
+            no profile (it slows a run down by about a tenth).
+    """
+
+    provider: str = "cpu"
+    threads: int | None = None
+    optimisation: str = "all"
+    profile_path: Path | None = None

@@ -1,0 +1,74 @@
+"""Progress: a bar on a terminal, rare lines in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+from rich.console import Console
+
+from runtime_bench.progress import track
+
+
+@pytest.fixture
+def log():
+    """A console that is no terminal."""
+    return Console(file=io.StringIO(), force_terminal=False, width=80)
+
+
+def seconds_per_look(step_s):
+    """Return a clock that moves on by `step_s` whenever it is read."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * step_s
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_every_item_comes_through_in_order(is_terminal):
+    """Showing progress changes nothing about the items, also of an iterator without length."""
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=80)
+
+    items = list(track(iter(range(5)), label="counting", console=console))
+
+    assert items == [0, 1, 2, 3, 4]
+
+
+def test_a_short_loop_leaves_no_line_in_a_log(log):
+    """Below two seconds nothing is written."""
+    list(track(range(3), label="counting", console=log, clock=seconds_per_look(0.1)))
+
+    assert log.file.getvalue() == ""
+
+
+def test_a_long_loop_writes_a_line_now_and_then(log):
+    """A line after two seconds, and then one every fifteen."""
+    list(track(range(5), label="scoring [a]", console=log, clock=seconds_per_look(10.0)))
+
+    assert (
+        log.file.getvalue() == "scoring [a]: 1 of 5\nscoring [a]: 3 of 5\nscoring [a]: 5 of 5\n"
+    )
+
+
+def test_without_a_length_the_line_has_no_total(log):
+    """An iterator of unknown length is counted all the same."""
+    list(track(iter("ab"), label="reading", console=log, clock=seconds_per_look(10.0)))
+
+    assert log.file.getvalue() == "reading: 1\n"
+
+
+def test_quiet_shows_nothing():
+    """Not even a terminal gets a bar."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+
+    assert list(track(range(3), label="counting", quiet=True, console=console)) == [0, 1, 2]
+    assert console.file.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar():
+    """The label and the count are on the screen."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+
+    list(track(range(3), label="counting", console=console))
+
+    assert "counting" in console.file.getvalue()
+    assert "3/3" in console.file.getvalue()
