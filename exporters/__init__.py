@@ -1,0 +1,1 @@
+"""A module becomes a checked artifact: export, simplify, rewrite, compare, write."""

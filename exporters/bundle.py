@@ -1,0 +1,182 @@
+"""Write an artifact: export, simplify, rewrite, compare, and only then `model.onnx`.
+
+Everything is made and checked in memory, and the folder appears whole or not at all.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from exporters.card import ModelCard
+from exporters.graph import Graph, build_graph
+from exporters.heads import HEADS
+from exporters.metadata import package_version, write_metadata
+from exporters.onnx_export import EXPORTER, OPSET
+from exporters.parity import check_parity
+from exporters.probes import Image, make_probes
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import atomic_folder, write_bytes
+from runtime_bench.manifest import (
+    MODEL_FILE,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    file_entry,
+    write_manifest,
+)
+
+MAX_BOXES = 300
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "onnxslim", "onnxruntime", "xprune-edge")
+
+
+def build_artifact(
+    module: nn.Module,
+    *,
+    folder: Path,
+    card: ModelCard,
+    size: tuple[int, int],
+    raw: bool = False,
+    pictures: Sequence[NDArray[np.uint8]] = (),
+    min_score: float = 0.001,
+    iou: float = 0.7,
+    provenance: Mapping[str, object] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Export `module`, check it against PyTorch, and write the artifact to `folder`.
+
+    Args:
+        module: Maps (1, 3, height, width) in [0, 1] to (1, 4 + classes, anchors).
+        folder: Where the artifact goes; an artifact that is there already is replaced.
+        card: What the manifest says of the model.
+        size: Height and width of the input in pixels.
+        raw: Whether to ship the raw head; else the graph ends with NMS.
+        pictures: Real pictures, (H, W, 3) RGB, for the comparison. Blank and noisy inputs are
+            compared in any case.
+        min_score: Detections below it are left out.
+        iou: The overlap beyond which the lesser of two boxes of a class is left out.
+        provenance: What the manifest is to say of how the network was made.
+        progress: Told what is being done.
+
+    Raises:
+        EdgeError: If the size does not fit the network, the module cannot be exported, the
+            graph differs from the module, or the folder cannot be written.
+    """
+    input_spec = InputSpec(size=check_size(size, stride=card.stride))
+    probes = make_probes(pictures, input_spec)
+    progress("export and simplify")
+    graph = build_graph(module, size=size, probes=probes)
+    progress("compare with PyTorch")
+    model, output, parity = _finish(
+        graph,
+        reference=_reference(module, probes),
+        probes=probes,
+        card=card,
+        raw=raw,
+        limits=OutputSpec(min_score=min_score, iou=iou, max_boxes=MAX_BOXES),
+    )
+    progress("write")
+    with atomic_folder(folder) as partial:
+        write_bytes(partial / MODEL_FILE, model)
+        manifest = Manifest(
+            model_name=card.model_name,
+            family=card.family,
+            licence=card.licence,
+            names=card.names,
+            stride=card.stride,
+            input=input_spec,
+            output=output,
+            files={MODEL_FILE: file_entry(partial / MODEL_FILE)},
+            parity=parity,
+            provenance={**(provenance or {}), "export": _how(graph)},
+            display_score=card.display_score,
+        )
+        write_manifest(partial, manifest)
+    return manifest
+
+
+def check_size(size: tuple[int, int], *, stride: int) -> tuple[int, int]:
+    """Return `size` (height, width) if the network can take it.
+
+    Raises:
+        EdgeError: If a side is not a positive multiple of the stride.
+    """
+    if any(side <= 0 or side % stride for side in size):
+        nearest = "x".join(str(max(1, round(side / stride)) * stride) for side in size)
+        raise EdgeError(
+            f"input size {size[0]}x{size[1]} is not a multiple of the network's stride "
+            f"{stride}; use {nearest} (height x width)"
+        )
+    return size
+
+
+def _reference(
+    module: nn.Module, probes: Mapping[str, Image]
+) -> dict[str, NDArray[np.float32]]:
+    """Return (4 + classes, anchors) of the PyTorch model for each probe."""
+    network = copy.deepcopy(module).eval()  # a head may keep what it made for one size
+    with torch.no_grad():
+        return {
+            name: network(torch.from_numpy(image))[0].numpy() for name, image in probes.items()
+        }
+
+
+def _finish(
+    graph: Graph,
+    *,
+    reference: Mapping[str, NDArray[np.float32]],
+    probes: Mapping[str, Image],
+    card: ModelCard,
+    raw: bool,
+    limits: OutputSpec,
+) -> tuple[bytes, OutputSpec, dict[str, object]]:
+    """Return the bytes of the file, what it answers with, and the figures of its check."""
+    size = probes["blank"].shape[2:]
+    rows = graph.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    if rows != 4 + len(card.names):
+        raise EdgeError(
+            f"the model has {len(card.names)} class names, but the network scores {rows - 4} "
+            "classes; give the names that it was trained with"
+        )
+    raw_output = replace(
+        limits, kind="raw", names=(graph.model.graph.output[0].name,), decoder=card.decoder
+    )
+    content = _to_bytes(graph.model, card, size=size, raw=True)
+    parity = check_parity(content, reference, probes, output=raw_output)
+    if raw:
+        return content, raw_output, parity
+    with_nms = HEADS[card.decoder](
+        graph.model,
+        names_count=len(card.names),
+        min_score=limits.min_score,
+        iou=limits.iou,
+        max_boxes=limits.max_boxes,
+    )
+    content = _to_bytes(with_nms, card, size=size, raw=False)
+    detections = check_parity(content, reference, probes, output=limits, decoder=card.decoder)
+    return content, limits, {**parity, **detections}
+
+
+def _to_bytes(
+    model: onnx.ModelProto, card: ModelCard, *, size: tuple[int, int], raw: bool
+) -> bytes:
+    write_metadata(model, card, size=size, raw=raw)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _how(graph: Graph) -> dict[str, object]:
+    return {
+        "exporter": EXPORTER,
+        "opset": OPSET,
+        "ir_version": graph.model.ir_version,
+        "simplifier": graph.simplifier,
+        "rewrites": graph.rewrites,
+        "versions": {name: package_version(name) for name in _PACKAGES},
+    }

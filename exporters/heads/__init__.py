@@ -1,0 +1,9 @@
+"""What is appended to a raw graph, as plain ONNX operators: HEADS, name → function."""
+
+from collections.abc import Callable
+
+import onnx
+
+from exporters.heads.nms import append_nms
+
+HEADS: dict[str, Callable[..., onnx.ModelProto]] = {"yolo": append_nms}

@@ -1,0 +1,149 @@
+"""Does the artifact say what the PyTorch model says?
+
+Raw tensors are compared number by number. Detections are compared by class and overlap,
+never row by row, since equal scores may come in any order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.detection_parity import DetectionParity, compare_detections
+from exporters.probes import Image
+from runtime_bench.decode import find_decoder
+from runtime_bench.detections import Detections
+from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import OutputSpec
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+
+Raw = NDArray[np.float32]
+TOLERANCE = 1e-4  # of the greatest value
+_BOX_ROWS = 4
+
+
+@dataclass(frozen=True)
+class TensorParity:
+    """How far two tensors are apart.
+
+    Attributes:
+        max_difference: The greatest absolute difference; NaN where either has a NaN.
+        limit: What it may be.
+    """
+
+    max_difference: float
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is within the limit; never with a NaN."""
+        return self.max_difference <= self.limit
+
+
+def compare_tensors(
+    reference: NDArray[np.float32],
+    actual: NDArray[np.float32],
+    *,
+    tolerance: float = TOLERANCE,
+    least_scale: float = 0.0,
+) -> TensorParity:
+    """Compare max|actual - reference| with `tolerance` x max|reference|.
+
+    Args:
+        reference: Any shape.
+        actual: The same shape; another one counts as an infinite difference.
+        tolerance: Share of the greatest value.
+        least_scale: The greatest value is taken to be at least this.
+    """
+    scale = max(float(np.abs(reference).max(initial=0.0)), least_scale)
+    if reference.shape != actual.shape:
+        return TensorParity(float("inf"), tolerance * scale)
+    difference = np.abs(actual.astype(np.float64) - reference.astype(np.float64))
+    return TensorParity(float(difference.max(initial=0.0)), tolerance * scale)
+
+
+def compare_raw(reference: Raw, actual: Raw) -> dict[str, TensorParity]:
+    """Compare boxes and scores apart: in one tensor, pixels would hide what scores do.
+
+    Args:
+        reference: (4 + classes, anchors): boxes in pixels, then scores in [0, 1].
+        actual: The same.
+    """
+    box_rows, score_rows = slice(None, _BOX_ROWS), slice(_BOX_ROWS, None)
+    return {
+        "boxes_px": compare_tensors(reference[box_rows], actual[box_rows], least_scale=1.0),
+        "scores": compare_tensors(reference[score_rows], actual[score_rows], least_scale=1.0),
+    }
+
+
+def check_parity(
+    model: bytes,
+    reference: Mapping[str, Raw],
+    probes: Mapping[str, Image],
+    *,
+    output: OutputSpec,
+    decoder: str = "yolo",
+) -> dict[str, object]:
+    """Run the file through onnxruntime on every probe and compare it with the reference.
+
+    Args:
+        model: The bytes of the ONNX file.
+        reference: (4 + classes, anchors) of the PyTorch model, for each probe.
+        probes: Inputs by name.
+        output: What the file answers with: the raw tensor, or detections.
+        decoder: Turns the reference into detections.
+
+    Returns:
+        The figures for the manifest: the worst of all probes.
+
+    Raises:
+        EdgeError: If they differ by more than rounding explains; it names the probe.
+    """
+    session = open_session(model, SessionSettings())
+    worst: dict[str, TensorParity] = {}
+    detections: list[DetectionParity] = []
+    for name, image in probes.items():
+        expected = reference[name]
+        answer = session.run(image)
+        if output.kind == "raw":
+            actual = np.asarray(answer[output.names[0]], np.float32)[0]
+            for part, parity in compare_raw(expected, actual).items():
+                _require(parity, part=part, probe=name)
+                worst[part] = max(worst.get(part, parity), parity, key=_share_of_limit)
+        else:
+            found = Detections(*(np.asarray(answer[key]) for key in output.names))
+            detections.append(
+                compare_detections(
+                    expected, found, decode=find_decoder(decoder), output=output, probe=name
+                )
+            )
+    figures: dict[str, object] = {"probes": list(probes)}
+    for part, parity in worst.items():
+        figures[part] = {"max_difference": parity.max_difference, "limit": parity.limit}
+    if detections:
+        figures["detections"] = _total(detections)
+    return figures
+
+
+def _require(parity: TensorParity, *, part: str, probe: str) -> None:
+    if not parity.holds:
+        raise EdgeError(
+            f"the ONNX graph differs from the PyTorch model on probe '{probe}': {part} by "
+            f"{parity.max_difference:.3g}, more than {parity.limit:.3g}; nothing was written"
+        )
+
+
+def _share_of_limit(parity: TensorParity) -> float:
+    return parity.max_difference / parity.limit
+
+
+def _total(parities: list[DetectionParity]) -> dict[str, object]:
+    return {
+        "compared": sum(parity.compared for parity in parities),
+        "matched": sum(parity.matched for parity in parities),
+        "ties": sum(parity.ties for parity in parities),
+        "max_box_difference_px": max(parity.max_box_difference_px for parity in parities),
+        "max_score_difference": max(parity.max_score_difference for parity in parities),
+    }

@@ -1,0 +1,34 @@
+"""The inputs on which two models must agree: real pictures, and three that are not.
+
+A blank picture has no detections and a noisy one has odd ones: simplifiers have broken
+graphs in ways that only one of them shows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime_bench.manifest import InputSpec
+from runtime_bench.preprocess import letterbox
+
+Image = NDArray[np.float32]
+_SEED = 0
+
+
+def make_probes(pictures: Sequence[NDArray[np.uint8]], spec: InputSpec) -> dict[str, Image]:
+    """Return inputs of shape (1, 3, height, width), in [0, 1], by a name for messages.
+
+    Args:
+        pictures: Real ones: (H, W, 3), RGB.
+        spec: What the model takes in.
+    """
+    shape = (1, 3, *spec.size)
+    probes = {
+        f"picture {number}": letterbox(picture, spec)[0][None]
+        for number, picture in enumerate(pictures, start=1)
+    }
+    probes["blank"] = np.zeros(shape, np.float32)
+    probes["grey"] = np.full(shape, spec.pad_value / 255, np.float32)
+    probes["noise"] = np.random.default_rng(_SEED).random(shape, np.float32)
+    return probes
