@@ -1,0 +1,1 @@
+"""Score the layers of a detector, plan, cut, recover: what needs torch."""

@@ -1,0 +1,197 @@
+"""Find the layers that could be pruned, by running the network once and looking at shapes.
+
+A candidate is a submodule with weights that takes one feature map and returns one. The same
+shape in and out can be bypassed; other channels or an integer stride can still be replaced by
+something cheaper. No architecture is listed anywhere, so one that nobody here has seen works too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One layer that could go.
+
+    Attributes:
+        name: The module's path in the network, as `named_modules` gives it.
+        type: The class of the module.
+        parent: The smallest candidate that contains it, or None.
+        input_shapes: (channels, height, width) of the input, one entry per call.
+        output_shapes: The same of the output.
+        parameters: Number of weights, those of its children included.
+        macs: Multiply-adds for one picture, over all calls.
+        convolution: Whether it is a plain convolution, what the paper's rule counts.
+    """
+
+    name: str
+    type: str
+    parent: str | None
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+    parameters: int
+    macs: int
+    convolution: bool
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether every call returns the shape that it was given."""
+        return self.input_shapes == self.output_shapes
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Input pixels for one output pixel, vertically and horizontally."""
+        _, in_height, in_width = self.input_shapes[0]
+        _, out_height, out_width = self.output_shapes[0]
+        return -(-in_height // out_height), -(-in_width // out_width)
+
+
+@dataclass
+class _Calls:
+    """What one module was seen doing during the run."""
+
+    order: int
+    inputs: list[Shape] = field(default_factory=list)
+    outputs: list[Shape] = field(default_factory=list)
+    one_to_one: bool = True
+    macs: int = 0
+
+
+def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Candidate, ...]:
+    """Return the candidates of `network` in the order in which they start to run.
+
+    Args:
+        network: The network, in eval mode.
+        run: Runs the network once, on a batch of one picture, as attribution will run it.
+    """
+    modules = {name: module for name, module in network.named_modules() if name}
+    with torch.no_grad(), _recorded_calls(modules) as calls:
+        run()
+    names = [
+        name
+        for name in sorted(calls, key=lambda name: calls[name].order)
+        if _can_be_replaced(modules[name], calls[name])
+    ]
+    found = set(names)
+    return tuple(
+        Candidate(
+            name=name,
+            type=type(modules[name]).__name__,
+            parent=_nearest_ancestor(name, found),
+            input_shapes=tuple(calls[name].inputs),
+            output_shapes=tuple(calls[name].outputs),
+            parameters=sum(weight.numel() for weight in modules[name].parameters()),
+            macs=sum(call.macs for inner, call in calls.items() if _is_inside(inner, name)),
+            convolution=isinstance(modules[name], nn.Conv2d),
+        )
+        for name in names
+    )
+
+
+def count_macs(network: nn.Module, run: Callable[[], object]) -> int:
+    """Return the multiply-adds of the convolutions and linear layers in one `run`."""
+    modules = {name: module for name, module in network.named_modules() if name}
+    with torch.no_grad(), _recorded_calls(modules) as calls:
+        run()
+    return sum(call.macs for call in calls.values())
+
+
+@contextmanager
+def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]]:
+    calls: dict[str, _Calls] = {}
+    started: list[str] = []
+
+    def note_start(name: str) -> None:
+        if name not in calls:
+            calls[name] = _Calls(order=len(started))
+            started.append(name)
+
+    def note_end(
+        name: str, module: nn.Module, args: tuple[object, ...], output: object
+    ) -> None:
+        seen = calls[name]
+        if len(args) == 1 and _is_feature_map(args[0]) and _is_feature_map(output):
+            seen.inputs.append(_shape(args[0]))
+            seen.outputs.append(_shape(output))
+            seen.macs += _macs(module, output)
+        else:
+            seen.one_to_one = False
+
+    handles = []
+    for name, module in modules.items():
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: note_start(name)))
+        handles.append(
+            module.register_forward_hook(
+                lambda module, args, output, name=name: note_end(name, module, args, output)
+            )
+        )
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _can_be_replaced(module: nn.Module, calls: _Calls) -> bool:
+    # A normalisation is folded into its convolution at export: removing it alone wins nothing.
+    is_norm = isinstance(module, nn.modules.batchnorm._NormBase | nn.GroupNorm)
+    if is_norm or not calls.one_to_one or not any(True for _ in module.parameters()):
+        return False
+    strides = {
+        (-(-in_height // out_height), -(-in_width // out_width))
+        for (_, in_height, in_width), (_, out_height, out_width) in zip(
+            calls.inputs, calls.outputs, strict=True
+        )
+    }
+    fits = all(
+        in_shape[1] >= out_shape[1] and in_shape[2] >= out_shape[2]
+        for in_shape, out_shape in zip(calls.inputs, calls.outputs, strict=True)
+    )
+    return len(strides) == 1 and fits and _reaches(calls, next(iter(strides)))
+
+
+def _reaches(calls: _Calls, stride: tuple[int, int]) -> bool:
+    """Whether pooling by `stride`, the last window cut short, gives the output's size."""
+    return all(
+        (-(-in_shape[1] // stride[0]), -(-in_shape[2] // stride[1])) == out_shape[1:]
+        for in_shape, out_shape in zip(calls.inputs, calls.outputs, strict=True)
+    )
+
+
+def _is_feature_map(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 4
+
+
+def _shape(value: object) -> Shape:
+    assert isinstance(value, torch.Tensor)
+    _, channels, height, width = value.shape
+    return int(channels), int(height), int(width)
+
+
+def _macs(module: nn.Module, output: object) -> int:
+    assert isinstance(output, torch.Tensor)
+    if not isinstance(module, nn.Conv2d):
+        return 0
+    per_element = module.in_channels // module.groups * module.kernel_size[0]
+    return output[0].numel() * per_element * module.kernel_size[1]
+
+
+def _nearest_ancestor(name: str, found: set[str]) -> str | None:
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        ancestor = ".".join(parts[:length])
+        if ancestor in found:
+            return ancestor
+    return None
+
+
+def _is_inside(name: str, ancestor: str) -> bool:
+    return name == ancestor or name.startswith(f"{ancestor}.")

@@ -1,0 +1,143 @@
+"""Exchange layers for their substitutes in a copy of the network, and cut away what went dead."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from runtime_bench.errors import EdgeError
+from xprune.layers.candidates import Candidate
+from xprune.layers.substitutes import SUBSTITUTES, Replacement, build, replacement
+
+Run = Callable[[nn.Module], Iterable[torch.Tensor]]
+
+
+def apply_plan(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
+    """Return a copy of `network` in which every named layer is its substitute.
+
+    The weights of the substitutes are not solved yet; `network` itself is left untouched.
+
+    Raises:
+        EdgeError: If the network has no such layer, or one layer contains another.
+    """
+    _check_names(network, replacements)
+    removed = {id(network.get_submodule(wanted.layer)): wanted for wanted in replacements}
+    # Removed layers are not worth a copy: the memo hands the copy their substitutes instead.
+    memo: dict[int, object] = {
+        key: _dressed(build(wanted), network.get_submodule(wanted.layer))
+        for key, wanted in removed.items()
+    }
+    return copy.deepcopy(network, memo)
+
+
+def dead_layers(
+    network: nn.Module, candidates: Iterable[Candidate], run: Run
+) -> tuple[Replacement, ...]:
+    """Return zeros for the layers whose output nothing depends on any more.
+
+    A layer that only fed a constant zero still runs in PyTorch; whether a result depends on it
+    is read from the gradient's graph. Of nested dead layers the outermost is returned.
+
+    Args:
+        network: A network after `apply_plan`.
+        candidates: The layers to look at, parents before their children.
+        run: Runs the network it is given on a batch of one and returns its outputs.
+    """
+    present = dict(network.named_modules())
+    alive = _layers_in_graph(network, run)
+    dead: dict[str, Replacement] = {}
+    for candidate in candidates:
+        module = present.get(candidate.name)
+        inside_dead = any(candidate.name.startswith(f"{name}.") for name in dead)
+        has_weights = module is not None and any(True for _ in module.parameters())
+        if has_weights and not inside_dead and candidate.name not in alive:
+            dead[candidate.name] = replacement(candidate, "zero")
+    return tuple(dead.values())
+
+
+def replacements_from_json(entries: object) -> tuple[Replacement, ...]:
+    """Return the replacements that a checkpoint's metadata describes.
+
+    Raises:
+        EdgeError: If an entry is not of the form that `Replacement.to_json` writes.
+    """
+    if not isinstance(entries, list):
+        raise EdgeError("the plan in the checkpoint is not a list; save the model again")
+    return tuple(_replacement_from_json(entry) for entry in entries)
+
+
+def _replacement_from_json(entry: object) -> Replacement:
+    problem = EdgeError(f"the checkpoint's plan has a bad entry: {str(entry)[:80]}")
+    if not isinstance(entry, Mapping) or set(entry) != set(Replacement.__dataclass_fields__):
+        raise problem
+    stride, sizes = entry["stride"], (entry["in_channels"], entry["out_channels"])
+    numbers_ok = (
+        isinstance(stride, list)
+        and len(stride) == 2
+        and all(type(number) is int and 1 <= number <= 65_536 for number in (*stride, *sizes))
+    )
+    if not numbers_ok or entry["substitute"] not in SUBSTITUTES:
+        raise problem
+    return Replacement(str(entry["layer"]), entry["substitute"], *sizes, (stride[0], stride[1]))
+
+
+def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> None:
+    names = [wanted.layer for wanted in replacements]
+    present = {name for name, _ in network.named_modules()}
+    for name in names:
+        if name not in present or not name:
+            raise EdgeError(
+                f"the network has no layer '{name}'; `xprune-edge layers` lists them"
+            )
+        if any(other != name and name.startswith(f"{other}.") for other in names):
+            raise EdgeError(f"the plan names '{name}' and a layer that contains it; name one")
+    if len(set(names)) != len(names):
+        raise EdgeError("the plan names a layer twice; each can be replaced once")
+
+
+def _dressed(substitute: nn.Module, layer: nn.Module) -> nn.Module:
+    """Give the substitute the plain attributes by which a parent addresses its child.
+
+    Ultralytics, for one, hangs the routing (`f`, `i`) on the module itself.
+    """
+    for name, value in vars(layer).items():
+        if not name.startswith("_") and name != "training" and not hasattr(substitute, name):
+            setattr(substitute, name, copy.deepcopy(value))
+    device = next(layer.parameters()).device
+    dtype = next(layer.parameters()).dtype
+    return substitute.to(device, dtype)
+
+
+def _layers_in_graph(network: nn.Module, run: Run) -> set[str]:
+    """Return the modules with an output that some result of `run` depends on."""
+    outputs: list[tuple[str, torch.Tensor]] = []
+
+    def keep(name: str, output: object) -> object:
+        if isinstance(output, torch.Tensor) and output.is_floating_point():
+            marked = output if output.requires_grad else output.clone().requires_grad_()
+            outputs.append((name, marked))
+            return marked
+        return None
+
+    handles = [
+        module.register_forward_hook(lambda *args, name=name: keep(name, args[2]))
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        with torch.enable_grad():
+            results = [result for result in run(network) if result.requires_grad]
+            total = torch.stack([result.sum() for result in results]).sum()
+            tensors = [tensor for _, tensor in outputs]
+            gradients = torch.autograd.grad(total, tensors, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name
+        for (name, _), gradient in zip(outputs, gradients, strict=True)
+        if gradient is not None
+    }

@@ -1,0 +1,231 @@
+"""From what a person writes after --model to a detector that is ready for use."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.files import sha256_of
+from xprune.models import yolo
+from xprune.models.architecture import check_architecture
+from xprune.models.catalogue import is_known, known_architecture, read_yaml
+from xprune.models.checkpoint import read_checkpoint
+from xprune.models.detector import Detector
+from xprune.models.weights import Weights, fill, read_pytorch_weights
+
+BUILTIN = "builtin"
+NO_WEIGHTS = "none"
+BUILTIN_WEIGHTS = Path(__file__).parent.parent / "builtin" / "detector.safetensors"
+YAML_SUFFIXES = (".yaml", ".yml")
+OTHER_FORMATS = {
+    ".onnx": "ONNX",
+    ".engine": "TensorRT",
+    ".tflite": "TFLite",
+    ".torchscript": "TorchScript",
+    ".mlpackage": "Core ML",
+    ".bin": "OpenVINO",
+    ".xml": "OpenVINO",
+}
+
+Rebuild = Callable[[nn.Module, list[dict[str, Any]]], nn.Module]
+
+
+def load_detector(
+    model: str,
+    *,
+    weights: str | None = None,
+    names: tuple[str, ...] | None = None,
+    seed: int = 0,
+    rebuild: Rebuild | None = None,
+) -> Detector:
+    """Load a detector; nothing is downloaded, and nothing that a file brings is run.
+
+    Args:
+        model: A known name ("yolov8n"), a YAML of an architecture, a weights file (Ultralytics'
+            .pt, a state dict, our .safetensors), or "builtin".
+        weights: For a name or a YAML: a weights file, or "none" for random weights.
+        names: The class names, when the file does not hold them or holds others.
+        seed: Of random weights.
+        rebuild: Puts the substitutes of a plan into a network (structure only); the default is
+            that of `xprune.layers.surgery`.
+
+    Raises:
+        UsageError: If `model` and `weights` do not go together.
+        EdgeError: If a file is missing, unreadable, not allowed, or does not fit.
+    """
+    if model != BUILTIN and _is_architecture(model):
+        return _from_architecture(model, weights, names=names, seed=seed, rebuild=rebuild)
+    if weights is not None:
+        raise UsageError(
+            f"--model {model} brings its own weights; leave --weights out, or give --model"
+            " the name or YAML of an architecture"
+        )
+    path = BUILTIN_WEIGHTS if model == BUILTIN else Path(model)
+    detector = _from_weights(_read_weights(path), names, rebuild=rebuild)
+    return replace(detector, name=BUILTIN if model == BUILTIN else path.stem)
+
+
+def _from_architecture(
+    model: str,
+    weights: str | None,
+    *,
+    names: tuple[str, ...] | None,
+    seed: int,
+    rebuild: Rebuild | None,
+) -> Detector:
+    if weights is None:
+        raise UsageError(
+            f"--model {model} is an architecture without weights, and nothing is downloaded;"
+            " add --weights PATH, or --weights none for random ones"
+        )
+    path = Path(model)
+    raw = read_yaml(path) if path.is_file() else known_architecture(model)
+    architecture = check_architecture(raw, where=model)
+    name = path.stem if path.suffix in YAML_SUFFIXES else model
+    if weights == NO_WEIGHTS:
+        return _random(architecture, names, name=name, seed=seed)
+    content = _read_weights(Path(weights))
+    if content.plan:
+        raise UsageError(
+            f"{weights} is a pruned checkpoint and brings its own architecture;"
+            f" give it as --model {weights}"
+        )
+    classes = names or content.names
+    if classes:
+        architecture["nc"] = len(classes)
+    content = replace(content, architecture=architecture)
+    return replace(_from_weights(content, names, rebuild=rebuild), name=name)
+
+
+def _is_architecture(model: str) -> bool:
+    path = Path(model)
+    if path.is_file():
+        return path.suffix in YAML_SUFFIXES
+    if not is_known(model):
+        raise EdgeError(_not_found(model))
+    return True
+
+
+def _not_found(model: str) -> str:
+    if Path(model).is_dir():
+        return f"{model} is a folder; give the weights file in it"
+    if Path(model).suffix:
+        return (
+            f"there is no file {model}, and nothing is downloaded; get the weights yourself and"
+            " give their path, or give the name of an architecture with --weights none"
+        )
+    return (
+        f"no model is called '{model}'; there are builtin, yolov8n/s/m/l/x, yolo11n/s/m/l/x and"
+        " the other YOLO detectors of Ultralytics, or give a path to a YAML or weights file"
+    )
+
+
+def _read_weights(path: Path) -> Weights:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise EdgeError(_not_found(str(path)))
+    if suffix == ".safetensors":
+        kept = read_checkpoint(path)
+        return Weights(
+            path,
+            kept.state,
+            kept.architecture,
+            kept.names,
+            tuple(kept.plan),
+            kept.licence,
+            kept.imgsz,
+        )
+    if suffix in (".pt", ".pth", ".th"):
+        return read_pytorch_weights(path)
+    if suffix in OTHER_FORMATS:
+        raise EdgeError(
+            f"{path} is {OTHER_FORMATS[suffix]}, an exported model, which cannot be pruned;"
+            " give the PyTorch weights that it was exported from"
+        )
+    raise EdgeError(
+        f"{path} ends in '{suffix}'; models are .yaml, .pt, .pth or .safetensors files"
+    )
+
+
+def _from_weights(
+    content: Weights, names: tuple[str, ...] | None, *, rebuild: Rebuild | None
+) -> Detector:
+    raw = content.architecture
+    if raw is None:
+        raise EdgeError(
+            f"{content.path} holds tensors only; name the architecture: --model yolov8n"
+            f" (or a YAML) --weights {content.path}"
+        )
+    if isinstance(raw, str):
+        raw = known_architecture(raw)
+    architecture = check_architecture(raw, where=str(content.path))
+    classes = _names(architecture, names or content.names, where=str(content.path))
+    network = yolo.build_network(architecture)
+    if content.plan:
+        network = _rebuilt(network, content, rebuild).eval().requires_grad_(False)
+    fill(network, content)
+    detector = _detector(network, architecture, classes)
+    return replace(
+        detector,
+        licence=content.licence or yolo.LICENCE,
+        weights_sha256=sha256_of(content.path),
+        imgsz=content.imgsz,
+        plan=content.plan,
+    )
+
+
+def _rebuilt(network: nn.Module, content: Weights, rebuild: Rebuild | None) -> nn.Module:
+    from xprune.layers.surgery import apply_plan, replacements_from_json
+
+    steps = [copy.deepcopy(step) for step in content.plan]
+    try:
+        if rebuild is None:
+            return apply_plan(network, replacements_from_json(steps))
+        return rebuild(network, steps)
+    except (*yolo.BUILD_ERRORS, StopIteration) as error:
+        raise EdgeError(
+            f"the plan in {content.path} does not fit its network; write the checkpoint anew"
+        ) from error
+
+
+def _random(
+    architecture: dict[str, Any], names: tuple[str, ...] | None, *, name: str, seed: int
+) -> Detector:
+    if names:
+        architecture["nc"] = len(names)
+    network = yolo.build_network(architecture, seed=seed)
+    classes = _names(architecture, names, where=name)
+    return replace(_detector(network, architecture, classes), name=name)
+
+
+def _names(
+    architecture: dict[str, Any], names: tuple[str, ...] | None, *, where: str
+) -> tuple[str, ...]:
+    count = architecture["nc"]
+    if names is None:
+        return tuple(str(index) for index in range(count))
+    if len(names) != count:
+        raise EdgeError(
+            f"{where} was trained for {count} classes, but {len(names)} names are given;"
+            " give the names that belong to these weights"
+        )
+    return names
+
+
+def _detector(
+    network: nn.Module, architecture: dict[str, Any], names: tuple[str, ...]
+) -> Detector:
+    return Detector(
+        network=network,
+        name="",
+        family="yolo",
+        names=names,
+        stride=yolo.network_stride(network),
+        architecture=architecture,
+        licence=yolo.LICENCE,
+        weights_sha256=None,
+    )

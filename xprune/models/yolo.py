@@ -1,0 +1,200 @@
+"""The YOLO family: a network from its architecture, its raw outputs, loss and decoder."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime_bench.errors import EdgeError
+from xprune.models.architecture import check_architecture
+from xprune.models.upstream import part, tasks, without_eval
+
+LICENCE = "AGPL-3.0"
+MAX_PARAMETERS = 400_000_000
+# Ultralytics' default gains of the box, class and distribution losses.
+GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+# What a wrong architecture raises while torch and Ultralytics build it.
+BUILD_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What one picture should show: boxes (N, 4) ltrb in input pixels, labels (N,) int64."""
+
+    boxes: Tensor
+    labels: Tensor
+
+
+def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
+    """Build the network of an architecture, with random weights drawn from `seed`.
+
+    Args:
+        architecture: As in an Ultralytics YAML; it is checked here, whatever its origin.
+        seed: Of the random weights; the global random state is left as it was.
+
+    Returns:
+        The network in eval mode; no parameter asks for a gradient, no activation works in
+        place, and every layer owns its activation (Ultralytics shares one among all networks).
+
+    Raises:
+        EdgeError: If the architecture is not allowed, too large, or does not fit together.
+    """
+    checked = check_architecture(architecture)
+    with without_eval(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            _check_size(checked)
+            network = tasks().DetectionModel(copy.deepcopy(checked), ch=3, verbose=False)
+        except BUILD_ERRORS as error:
+            reason = " ".join(str(error).split())[:200]
+            raise EdgeError(
+                f"the architecture cannot be built: {reason}"
+                " (check its layers against the model's YAML)"
+            ) from error
+    return _settled(network)
+
+
+def head_outputs(network: nn.Module, images: Tensor) -> dict[str, Any]:
+    """Run the network in eval mode, up to the raw outputs of its head.
+
+    Only the flag of the head itself says "training", which makes Ultralytics return what the
+    loss needs; batch norms inside the head stay frozen like all others.
+
+    Args:
+        network: From `build_network`, pruned or not.
+        images: (B, 3, H, W), RGB in [0, 1].
+
+    Returns:
+        boxes (B, 4 * reg_max, A), scores (B, nc, A) as logits, and feats, a list of the feature
+        maps (B, C, h, w) that the head read.
+    """
+    head = _head(network)
+    before = head.training
+    head.training = True
+    try:
+        outputs: dict[str, Any] = network(images)
+    finally:
+        head.training = before
+    return outputs
+
+
+def picture_losses(
+    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
+) -> Tensor:
+    """Return Ultralytics' training loss of each picture, as if it were alone in its batch.
+
+    Its own call would couple the pictures: it divides by the targets of the whole batch.
+
+    Args:
+        network: The network that made `outputs`.
+        outputs: From `head_outputs`, for B pictures.
+        targets: One per picture; a picture without boxes is allowed.
+
+    Returns:
+        (B,), the weighted sum of box, class and distribution loss, differentiable.
+    """
+    scores = outputs["scores"]
+    assert len(targets) == len(scores), f"{len(targets)} targets for {len(scores)} pictures"
+    stand_in = SimpleNamespace(args=GAINS, model=network.model, parameters=network.parameters)
+    criterion = part("utils.loss", "v8DetectionLoss")(stand_in)
+    losses = []
+    for index, target in enumerate(targets):
+        alone = {
+            "boxes": outputs["boxes"][index : index + 1],
+            "scores": scores[index : index + 1],
+            "feats": [level[index : index + 1] for level in outputs["feats"]],
+        }
+        total, _ = criterion(alone, _batch_of_one(target, alone["feats"][0], _head(network)))
+        losses.append(total.sum())
+    return torch.stack(losses)
+
+
+def decoded(network: nn.Module) -> nn.Module:
+    """Return the module to export: (B, 3, H, W) → (B, 4 + nc, A).
+
+    The first four rows are centre x, centre y, width and height in input pixels, the others the
+    scores in [0, 1]; the values are those of Ultralytics' own eval output.
+    """
+    return _Decoded(network)
+
+
+class _Decoded(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.make_anchors = part("utils.tal", "make_anchors")
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        head = _head(self.network)
+        outputs = head_outputs(self.network, images)
+        # Made anew in each call: the head's own cache of anchors is state that export refuses.
+        anchors, strides = self.make_anchors(outputs["feats"], head.stride, 0.5)
+        centres = anchors.transpose(0, 1).unsqueeze(0)
+        cells = head.decode_bboxes(head.dfl(outputs["boxes"]), centres)
+        return torch.cat((cells * strides.transpose(0, 1), outputs["scores"].sigmoid()), 1)
+
+
+def network_stride(network: nn.Module) -> int:
+    """Return the coarsest stride in pixels, of which an input's sides must be multiples."""
+    return int(_head(network).stride.max())
+
+
+def _head(network: nn.Module) -> Any:
+    layers: Any = network.model
+    return layers[-1]
+
+
+def _batch_of_one(target: Targets, finest: Tensor, head: Any) -> dict[str, Tensor]:
+    height, width = (size * float(head.stride[0]) for size in finest.shape[2:])
+    # Ultralytics prepares targets in float32, whatever the precision of the network.
+    boxes = target.boxes.to(finest.device, torch.float32)
+    left, top, right, bottom = boxes.reshape(-1, 4).unbind(1)
+    centred = torch.stack(
+        (
+            (left + right) / (2 * width),
+            (top + bottom) / (2 * height),
+            (right - left) / width,
+            (bottom - top) / height,
+        ),
+        1,
+    )
+    labels = target.labels.to(finest.device, torch.float32)
+    assert not len(labels) or labels.max() < head.nc, "a label is beyond the classes"
+    return {"batch_idx": torch.zeros_like(labels), "cls": labels, "bboxes": centred}
+
+
+def _check_size(architecture: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        layers, _ = tasks().parse_model(copy.deepcopy(architecture), ch=3, verbose=False)
+    count = sum(parameter.numel() for parameter in layers.parameters())
+    if count > MAX_PARAMETERS:
+        raise EdgeError(
+            f"the architecture has {count:,} parameters; the limit is {MAX_PARAMETERS:,}:"
+            " lower its width or depth"
+        )
+
+
+def _settled(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        activation = getattr(module, "act", None)
+        if isinstance(activation, nn.Module):
+            module.act = copy.deepcopy(activation)
+    for module in network.modules():
+        if isinstance(getattr(module, "inplace", None), bool):
+            setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
+    return network.eval().requires_grad_(False)
