@@ -1,0 +1,1 @@
+"""The built-in default: a picture generator and a small detector trained on it."""

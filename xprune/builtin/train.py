@@ -1,0 +1,278 @@
+"""Train the built-in detector: `python -m xprune.builtin.train`.
+
+The result is a stock YOLOv8 of smaller width, trained on the scenes by Ultralytics' own loss.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import write_bytes
+from xprune.builtin.pool import Pool, draw_pool, make_batch
+from xprune.builtin.scenes import CLASS_NAMES, TRAIN_SEED
+
+# Stock YOLOv8 at a scale of our own, "p": yolov8n has (0.33, 0.25, 1024) for depth, width and
+# the most channels before the width is applied.
+ARCHITECTURE: dict[str, Any] = {
+    "nc": len(CLASS_NAMES),
+    "scales": {"p": [0.33, 0.1875, 1024]},
+    "scale": "p",
+    "backbone": [
+        [-1, 1, "Conv", [64, 3, 2]],
+        [-1, 1, "Conv", [128, 3, 2]],
+        [-1, 3, "C2f", [128, True]],
+        [-1, 1, "Conv", [256, 3, 2]],
+        [-1, 6, "C2f", [256, True]],
+        [-1, 1, "Conv", [512, 3, 2]],
+        [-1, 6, "C2f", [512, True]],
+        [-1, 1, "Conv", [1024, 3, 2]],
+        [-1, 3, "C2f", [1024, True]],
+        [-1, 1, "SPPF", [1024, 5]],
+    ],
+    "head": [
+        [-1, 1, "nn.Upsample", ["None", 2, "nearest"]],
+        [[-1, 6], 1, "Concat", [1]],
+        [-1, 3, "C2f", [512]],
+        [-1, 1, "nn.Upsample", ["None", 2, "nearest"]],
+        [[-1, 4], 1, "Concat", [1]],
+        [-1, 3, "C2f", [256]],
+        [-1, 1, "Conv", [256, 3, 2]],
+        [[-1, 12], 1, "Concat", [1]],
+        [-1, 3, "C2f", [512]],
+        [-1, 1, "Conv", [512, 3, 2]],
+        [[-1, 9], 1, "Concat", [1]],
+        [-1, 3, "C2f", [1024]],
+        [[15, 18, 21], 1, "Detect", ["nc"]],
+    ],
+}
+
+_PEAK_RATE, _LAST_RATE = 1.5e-3, 2e-5
+_WARMUP_STEPS = 400
+_WEIGHT_DECAY = 0.02
+_LONGEST_GRADIENT = 10.0
+_EMA_DECAY, _EMA_RAMP_STEPS = 0.9985, 400
+_PLAIN_PART = 0.15  # of the steps, at the end, on pictures that are not scaled or moved
+_SAVE_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the weights, but for the machine.
+
+    Attributes:
+        steps: Of the whole training; the learning rate depends on it.
+        batch: Pictures in a step.
+        size_px: Side of the square that pictures are letterboxed to.
+        seed: Of the first weights and of the batches, not of the scenes.
+        pool: Number of scenes that batches are chosen from.
+    """
+
+    steps: int
+    batch: int
+    size_px: int
+    seed: int
+    pool: int
+
+
+@dataclass
+class Training:
+    """What changes from step to step; `average` is what gets saved."""
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def start_training(seed: int) -> Training:
+    """Return an untrained network with its optimizer, reproducible by seed."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    def build() -> nn.Module:
+        torch.manual_seed(seed)
+        architecture = json.loads(json.dumps(ARCHITECTURE))
+        network = cast("nn.Module", DetectionModel(architecture, verbose=False))  # type: ignore[no-untyped-call]
+        # Ultralytics' loss reads its gains here; these are its defaults.
+        setattr(network, "args", SimpleNamespace(box=7.5, cls=0.5, dfl=1.5))  # noqa: B010
+        return network.to(memory_format=torch.channels_last)
+
+    network, average = build(), build().eval().requires_grad_(False)
+    return Training(network, average, _optimizer(network))
+
+
+def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": _WEIGHT_DECAY},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=_PEAK_RATE,
+        betas=(0.9, 0.99),
+    )
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Return the rate of a step: a linear rise, then half a cosine down to the last rate."""
+    warmup = min(_WARMUP_STEPS, steps // 10)
+    if step < warmup:
+        return _PEAK_RATE * (step + 1) / warmup
+    part = (step - warmup) / max(steps - warmup, 1)
+    return _LAST_RATE + (_PEAK_RATE - _LAST_RATE) * (1 + math.cos(math.pi * part)) / 2
+
+
+def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, float]:
+    """Take one step and return its losses by name."""
+    step = training.step
+    plain = step >= settings.steps * (1 - _PLAIN_PART)
+    batch = make_batch(
+        pool, count=settings.batch, seed=settings.seed, step=step, vary_geometry=not plain
+    )
+    batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+    for group in training.optimizer.param_groups:
+        group["lr"] = learning_rate(step, settings.steps)
+
+    training.network.train()
+    loss, parts = training.network(batch)
+    training.optimizer.zero_grad()
+    loss.sum().backward()
+    nn.utils.clip_grad_norm_(training.network.parameters(), _LONGEST_GRADIENT)
+    training.optimizer.step()
+
+    _follow(training.average, training.network, step)
+    training.step = step + 1
+    return {name: float(value) for name, value in parts.items()}
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
+    """Move the averaged weights towards the trained ones, faster in the beginning."""
+    decay = _EMA_DECAY * (1 - math.exp(-(step + 1) / _EMA_RAMP_STEPS))
+    new = network.state_dict()
+    for name, kept in average.state_dict().items():
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new[name], 1 - decay)
+        else:
+            kept.copy_(new[name])
+
+
+def save_weights(path: Path, average: nn.Module, size_px: int) -> None:
+    """Write the averaged weights in half precision, all at once or not at all."""
+    tensors = {name: _half(value) for name, value in average.state_dict().items()}
+    metadata = {
+        "format": "xprune-edge checkpoint",
+        "version": "1",
+        "architecture": json.dumps(ARCHITECTURE),
+        "names": json.dumps(CLASS_NAMES),
+        "plan": "[]",
+        "licence": "AGPL-3.0",
+        "imgsz": json.dumps([size_px, size_px]),
+    }
+    write_bytes(path, save(tensors, metadata))
+
+
+def _half(value: Tensor) -> Tensor:
+    return (value.half() if value.dtype.is_floating_point else value).contiguous()
+
+
+def save_state(path: Path, training: Training, settings: Settings) -> None:
+    """Write what a later run needs to go on."""
+    state = {
+        "settings": vars(settings),
+        "step": training.step,
+        "network": training.network.state_dict(),
+        "average": training.average.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def resume(path: Path, training: Training, settings: Settings) -> None:
+    """Go on from what `save_state` wrote, in place.
+
+    Raises:
+        EdgeError: If the state belongs to a training with other settings.
+    """
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != vars(settings):
+        raise EdgeError(
+            f"{path} belongs to a training with other settings, {state['settings']}; "
+            "give the same ones, or remove the file to start again"
+        )
+    training.network.load_state_dict(state["network"])
+    training.average.load_state_dict(state["average"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.step = state["step"]
+
+
+def run_training(out: Path, settings: Settings, console: Console) -> None:
+    """Train to the end, saving a snapshot and a state on the way; the state goes at the end."""
+    training = start_training(settings.seed)
+    state_path = out.with_name(f"{out.stem}.training.pt")
+    if state_path.exists():
+        resume(state_path, training, settings)
+    drawing = track(range(settings.pool), "drawing", console=console)
+    pool = draw_pool(drawing, seed=TRAIN_SEED, size_px=settings.size_px)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:
+        bar = progress.add_task("training", total=settings.steps, loss="")
+        while training.step < settings.steps:
+            parts = train_step(training, pool, settings)
+            text = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
+            progress.update(bar, completed=training.step, loss=text)
+            if training.step % _SAVE_EVERY == 0 or training.step == settings.steps:
+                save_weights(out, training.average, settings.size_px)
+                save_state(state_path, training, settings)
+                progress.log(f"step {training.step}: {text}")
+    state_path.unlink()
+
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--steps", default=9000, type=_COUNT, show_default=True)
+@click.option("--batch", default=16, type=_COUNT, show_default=True, help="Pictures in a step.")
+@click.option(
+    "--size", "size_px", default=192, type=_COUNT, show_default=True, help="Side, px."
+)
+@click.option(
+    "--pool", default=8000, type=_COUNT, show_default=True, help="Scenes drawn to train on."
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=2, type=_COUNT, show_default=True)
+def main(out: Path, threads: int, **settings: int) -> None:
+    """Train the built-in detector and write its weights to OUT."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory(prefix="xprune-ultralytics-") as settings_folder:
+        # Ultralytics reads these when it is imported, and would write into the home folder.
+        os.environ["YOLO_AUTOINSTALL"] = "False"
+        os.environ["YOLO_OFFLINE"] = "True"
+        os.environ["YOLO_CONFIG_DIR"] = settings_folder
+        try:
+            run_training(out, Settings(**settings), Console())
+        except EdgeError as error:
+            raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
