@@ -1,0 +1,132 @@
+"""Gates: one number for each layer that says how much of it is left.
+
+With z in [0, 1] and r what will stand in the layer's place, a gate makes the layer's output
+r(x) + z (f(x) - r(x)). At z = 1 the network is as it is, and the gradient of the loss with
+respect to z is the sum of g (f(x) - r(x)) over the output's elements, where g is the loss's
+gradient at the output. One backward pass therefore serves all layers and all substitutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from xprune.layers.hooks import placed
+
+Substitutes = Mapping[str, Mapping[str, nn.Module]]  # layer -> name of substitute -> module
+
+
+@dataclass
+class GateMoments:
+    """What backward passes say of one layer, one value for each picture.
+
+    Attributes:
+        elements: Elements of the layer's output for one picture, over all its calls.
+        activation_abs: Σ|g · y| over the elements, y the output and g the loss's gradient there.
+        removal_abs: For each substitute r, Σ|g · (y - r)|.
+        removal_sum: For each substitute r, Σ g · (y - r), the gradient of the gate.
+    """
+
+    elements: int = 0
+    activation_abs: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    removal_abs: dict[str, torch.Tensor] = field(default_factory=dict)
+    removal_sum: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def extend(self, batch: GateMoments) -> None:
+        """Append the pictures of one more batch."""
+        self.elements = batch.elements
+        self.activation_abs = torch.cat([self.activation_abs, batch.activation_abs])
+        for name in batch.removal_abs:
+            empty = torch.zeros(0)
+            self.removal_abs[name] = torch.cat(
+                [self.removal_abs.get(name, empty), batch.removal_abs[name]]
+            )
+            self.removal_sum[name] = torch.cat(
+                [self.removal_sum.get(name, empty), batch.removal_sum[name]]
+            )
+
+
+@contextmanager
+def recorded_gates(
+    network: nn.Module, substitutes: Substitutes
+) -> Iterator[dict[str, GateMoments]]:
+    """Record the moments of every layer in `substitutes` during one forward and backward pass.
+
+    Nothing is kept that autograd would not keep anyway, and no weight needs a gradient.
+
+    Args:
+        network: In eval mode, without in-place activations.
+        substitutes: For each layer the substitutes to score it against, already fitted.
+    """
+    found: dict[str, GateMoments] = {}
+
+    def watch(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
+        if not y.requires_grad:
+            # The first layers: nothing before them needs a gradient, so the graph starts here.
+            y.requires_grad_()
+        x, output = x.detach(), y.detach()
+        y.register_hook(
+            lambda gradient: _add_call(found, name, substitutes[name], gradient, x, output)
+        )
+
+    watching = (
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, output, name=name: watch(name, args[0], output)
+        )
+        for name in substitutes
+    )
+    with placed(watching):
+        yield found
+
+
+@contextmanager
+def closed_gates(network: nn.Module, closed: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Close gates: inside the block each named layer's output is its substitute's."""
+    closing = (
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, output, substitute=substitute: substitute(args[0])
+        )
+        for name, substitute in closed.items()
+    )
+    with placed(closing):
+        yield
+
+
+def _add_call(
+    found: dict[str, GateMoments],
+    name: str,
+    substitutes: Mapping[str, nn.Module],
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    output: torch.Tensor,
+) -> None:
+    """Add one call of a layer to its moments; a layer may be called several times."""
+    call = GateMoments(elements=output[0].numel())
+    with torch.no_grad():
+        product = gradient * output
+        call.activation_abs = _absolute_sum(product)
+        for substitute, module in substitutes.items():
+            if substitute != "zero":
+                product = torch.sub(output, module(x)).mul_(gradient)
+            call.removal_abs[substitute] = _absolute_sum(product)
+            call.removal_sum[substitute] = product.flatten(1).sum(dim=1)
+    seen = found.setdefault(name, GateMoments(activation_abs=torch.zeros(len(output))))
+    seen.elements += call.elements
+    seen.activation_abs = seen.activation_abs + call.activation_abs
+    for substitute in substitutes:
+        for sums, more in (
+            (seen.removal_abs, call.removal_abs),
+            (seen.removal_sum, call.removal_sum),
+        ):
+            sums[substitute] = (
+                sums[substitute] + more[substitute] if substitute in sums else more[substitute]
+            )
+
+
+def _absolute_sum(product: torch.Tensor) -> torch.Tensor:
+    """Return Σ|…| for each picture without a second copy of the map."""
+    return torch.linalg.vector_norm(product.flatten(1), ord=1, dim=1)

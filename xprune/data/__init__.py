@@ -1,0 +1,1 @@
+"""Pictures and targets in: which pictures serve for what, and as tensors."""

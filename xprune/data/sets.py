@@ -1,0 +1,143 @@
+"""Which pictures test, and which are scored and refitted on: never the same ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime_bench.dataset import Dataset, Picture, match_classes, read_dataset, verify_pictures
+from runtime_bench.errors import EdgeError
+from xprune.builtin.scenes import CALIBRATION_SEED, TEST_SEED, write_scenes
+
+BUILTIN = "builtin"
+BUILTIN_TEST_PICTURES = 300
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """What a run asks of its data.
+
+    Attributes:
+        data: A COCO JSON, a data.yaml, a folder, or `builtin`.
+        images_dir: Where the pictures of a COCO JSON lie, if not beside it.
+        calibration: The same for the pictures to score on; None for a part of `data`.
+        test_count: How many pictures test; None for all that are left.
+        calibration_count: How many are scored and refitted on.
+        seed: Of the split and of the built-in scenes.
+        skip_bad: Leave faulty entries out, listed, instead of raising.
+    """
+
+    data: str
+    images_dir: Path | None
+    calibration: str | None
+    test_count: int | None
+    calibration_count: int
+    seed: int
+    skip_bad: bool
+
+
+@dataclass(frozen=True)
+class PictureSets:
+    """Pictures for testing, and others for scoring and refitting."""
+
+    test: Dataset
+    calibration: Dataset
+
+
+def read_picture_sets(
+    request: PictureRequest, names: tuple[str, ...], *, scenes: Path
+) -> PictureSets:
+    """Read, check, split and match the pictures of a run.
+
+    Args:
+        request: What the run asks for.
+        names: The detector's classes; labels of the result index them.
+        scenes: A folder for the built-in scenes, where `builtin` is asked for.
+
+    Raises:
+        EdgeError: If data is faulty, too few, not labelled for testing, or the same picture
+            would both test and be scored on.
+    """
+    test = _read(request, request.data, scenes / "test")
+    if not test.labelled:
+        raise EdgeError(
+            f"{request.data}: pictures without labels cannot test; give labelled --data, and "
+            "unlabelled pictures as --calibration"
+        )
+    if request.calibration is None and request.data == BUILTIN:
+        request = replace(request, calibration=BUILTIN)
+    if request.calibration is None:
+        calibration, test = _split(test, request)
+    else:
+        calibration = _read(request, request.calibration, scenes / "calibration")
+        _check_disjoint(test, calibration)
+        calibration = _some(calibration, request.calibration_count, request.seed)
+        test = _some(test, request.test_count, request.seed)
+    return PictureSets(
+        test=match_classes(verify_pictures(test, skip_bad=request.skip_bad), names),
+        calibration=_labels_if_matching(
+            verify_pictures(calibration, skip_bad=request.skip_bad), names
+        ),
+    )
+
+
+def _read(request: PictureRequest, source: str, scenes: Path) -> Dataset:
+    images_dir = None
+    if source == BUILTIN:
+        testing = scenes.name == "test"
+        count = (
+            (request.test_count or BUILTIN_TEST_PICTURES)
+            if testing
+            else request.calibration_count
+        )
+        seed = TEST_SEED if testing else CALIBRATION_SEED
+        path = scenes / "instances.json"
+        if not path.exists():
+            path = write_scenes(scenes, count=count, seed=seed)
+    else:
+        path = Path(source)
+        images_dir = request.images_dir if source == request.data else None
+    return read_dataset(path, images_dir=images_dir, skip_bad=request.skip_bad)
+
+
+def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset]:
+    pictures = _shuffled(dataset.pictures, request.seed)
+    wanted = request.calibration_count + (request.test_count or 1)
+    if len(pictures) < wanted:
+        raise EdgeError(
+            f"{request.data} has {len(pictures)} pictures; {wanted} are needed for testing and "
+            "calibration: lower --images or --calibration-images, or give --calibration"
+        )
+    held, rest = (
+        pictures[: request.calibration_count],
+        pictures[request.calibration_count :][: request.test_count],
+    )
+    return replace(dataset, pictures=held), replace(dataset, pictures=rest)
+
+
+def _some(dataset: Dataset, count: int | None, seed: int) -> Dataset:
+    if count is None or count >= len(dataset.pictures):
+        return dataset
+    return replace(dataset, pictures=_shuffled(dataset.pictures, seed)[:count])
+
+
+def _shuffled(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:
+    order = list(pictures)
+    random.Random(seed).shuffle(order)
+    return tuple(order)
+
+
+def _check_disjoint(test: Dataset, calibration: Dataset) -> None:
+    tested = {picture.path.resolve() for picture in test.pictures}
+    both = [p.name for p in calibration.pictures if p.path.resolve() in tested]
+    if both:
+        raise EdgeError(
+            f"{len(both)} pictures ({both[0]}, …) are both in --data and in --calibration; leave "
+            "--calibration out to have the data split"
+        )
+
+
+def _labels_if_matching(calibration: Dataset, names: tuple[str, ...]) -> Dataset:
+    return match_classes(calibration, names) if calibration.labelled else calibration

@@ -1,0 +1,1 @@
+"""What goes, and how: the latency table, the plan, and the plan timed."""

@@ -1,0 +1,191 @@
+"""What each layer costs on this machine, and what its substitutes would: measured, not counted.
+
+A layer's time is the sum of its nodes' times in onnxruntime's profile of the exported network,
+so what fuses and which layouts meet is as it will be. Substitutes are timed the same way, in
+copies of the network where as many layers as possible are replaced at once: their time depends
+on their shape alone, and each shape needs to be seen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import read_json, write_json
+from runtime_bench.latency import measure_latency
+from runtime_bench.profile import node_times
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+from xprune.layers.candidates import Candidate
+from xprune.layers.substitutes import Replacement, applicable, replacement
+from xprune.layers.surgery import apply_plan
+
+FORMAT = "xprune-edge latency table"
+VERSION = 1
+# Enough that the median of a node of 20 µs repeats within a microsecond or two.
+PROFILED_RUNS = 60
+
+Image = NDArray[np.float32]
+# A substitute's time depends on these alone: its name, channels in and out, stride, height, width.
+Shape = tuple[str, int, int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Seconds for one picture, on one machine.
+
+    Attributes:
+        base_s: The whole network's latency.
+        layers: Seconds that each candidate takes, its children included.
+        substitutes: For each candidate the seconds that each of its substitutes takes.
+        settings: What the times hold for: model, size, threads, machine, versions.
+    """
+
+    base_s: float
+    layers: Mapping[str, float]
+    substitutes: Mapping[str, Mapping[str, float]]
+    settings: Mapping[str, object]
+
+    def saved_s(self, layer: str, substitute: str) -> float:
+        """Return the seconds won when the substitute takes the layer's place; may be negative."""
+        return self.layers[layer] - self.substitutes[layer][substitute]
+
+
+def measure_latency_table(
+    network: nn.Module,
+    candidates: Sequence[Candidate],
+    *,
+    export: Callable[[nn.Module], bytes],
+    images: Sequence[Image],
+    session: SessionSettings,
+    settings: Mapping[str, object],
+    on_graph: Callable[[str], object] = lambda label: None,
+) -> LatencyTable:
+    """Time every candidate and its substitutes in the exported network.
+
+    Args:
+        network: The unpruned network.
+        candidates: Its layers.
+        export: Turns a network into ONNX whose nodes are named after its layers.
+        images: Inputs (1, 3, H, W) to run.
+        session: How onnxruntime runs.
+        settings: Kept with the table.
+        on_graph: Called with a label before each graph that is exported and timed.
+    """
+    on_graph("the network")
+    graph = export(network)
+    runner = open_session(graph, session)
+    base = measure_latency(
+        lambda: runner.run(images[0]), warmup_runs=5, min_runs=40, min_time_s=0.5
+    )
+    base_s = float(np.median(base.timed_s))
+    times = _times_by_node(graph, images, session, base_s)
+    by_shape: dict[Shape, float] = {}
+    for group in _groups(candidates):
+        on_graph(f"{len(group)} substitutes")
+        cut = apply_plan(network, group)
+        cut_times = _times_by_node(export(cut), images, session, None)
+        for wanted in group:
+            candidate = next(c for c in candidates if c.name == wanted.layer)
+            by_shape[_shape(candidate, wanted.substitute)] = time_inside(
+                cut_times, wanted.layer
+            )
+    return LatencyTable(
+        base_s=base_s,
+        layers={candidate.name: time_inside(times, candidate.name) for candidate in candidates},
+        substitutes={
+            candidate.name: {
+                name: by_shape.get(_shape(candidate, name), 0.0)
+                for name in ("zero", *applicable(candidate))
+            }
+            for candidate in candidates
+        },
+        settings=settings,
+    )
+
+
+def write_latency_table(path: Path, table: LatencyTable) -> None:
+    """Write the table as JSON."""
+    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(table)})
+
+
+def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTable:
+    """Read a table and check that it covers `candidates`.
+
+    Raises:
+        EdgeError: If it is missing, malformed, or of another network.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise EdgeError(f"{path} is not a latency table; remove it to measure again")
+    if document.get("version") != VERSION:
+        raise EdgeError(f"{path} has version {document.get('version')}; remove it")
+    try:
+        table = LatencyTable(
+            base_s=float(document["base_s"]),
+            layers={name: float(time_s) for name, time_s in document["layers"].items()},
+            substitutes={
+                layer: {name: float(time_s) for name, time_s in times.items()}
+                for layer, times in document["substitutes"].items()
+            },
+            settings=dict(document["settings"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EdgeError(f"{path} lacks or misspells {error}; remove it") from error
+    missing = [c.name for c in candidates if c.name not in table.layers]
+    if missing:
+        raise EdgeError(f"{path} has no time for '{missing[0]}': it is of another network")
+    return table
+
+
+def _groups(candidates: Sequence[Candidate]) -> list[list[Replacement]]:
+    """Return replacements that see every shape of every substitute, in few networks."""
+    waiting = {
+        _shape(candidate, name): replacement(candidate, name)
+        for candidate in candidates
+        for name in applicable(candidate)
+        if name != "identity"  # nothing is left of it in a graph
+    }
+    groups: list[list[Replacement]] = []
+    while waiting:
+        group: list[Replacement] = []
+        for shape, wanted in list(waiting.items()):
+            if not any(_nested(wanted.layer, other.layer) for other in group):
+                group.append(wanted)
+                del waiting[shape]
+        groups.append(group)
+    return groups
+
+
+def _shape(candidate: Candidate, substitute: str) -> Shape:
+    channels_in, _, _ = candidate.input_shapes[0]
+    channels_out, height, width = candidate.output_shapes[0]
+    return (substitute, channels_in, channels_out, *candidate.stride, height, width)
+
+
+def _times_by_node(
+    graph: bytes, images: Sequence[Image], session: SessionSettings, total_s: float | None
+) -> dict[str, float]:
+    """Return seconds by node, scaled so that they add up to `total_s`: profiling costs time."""
+    times = node_times(graph, images, session, runs=PROFILED_RUNS)
+    factor = 1.0 if total_s is None else total_s / times.total_s
+    return {source: time_s * factor for source, time_s in times.by_source.items()}
+
+
+def time_inside(times: Mapping[str, float], layer: str) -> float:
+    """Return the seconds of a layer, from seconds by node named "<layer>/<operator>"."""
+    return sum(
+        time_s
+        for source, time_s in times.items()
+        if source.startswith((f"{layer}.", f"{layer}/"))
+    )
+
+
+def _nested(layer: str, other: str) -> bool:
+    return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")

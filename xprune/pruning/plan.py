@@ -1,0 +1,305 @@
+"""The plan: which layers go, what takes their place, and why. `plan.json` is made to be edited."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import read_json, write_json
+from xprune.attribution.criteria import needs_substitute
+from xprune.attribution.scores import Scores
+from xprune.layers.candidates import Candidate
+from xprune.layers.substitutes import SUBSTITUTES, applicable
+from xprune.pruning.knapsack import Option, choose, most_saved_s
+from xprune.pruning.latency_table import LatencyTable
+
+FORMAT = "xprune-edge plan"
+VERSION = 1
+# A node's time repeats within a microsecond or two; a smaller saving may be none at all.
+LEAST_SHARE = 0.002
+
+
+@dataclass(frozen=True)
+class Request:
+    """How much is to go: exactly one of the four is set.
+
+    Attributes:
+        speedup: Latency before over latency after.
+        latency_s: Latency after, in seconds.
+        layers: Number of candidates.
+        fraction: Share of the convolutions, the seed paper's rule.
+    """
+
+    speedup: float | None = None
+    latency_s: float | None = None
+    layers: int | None = None
+    fraction: float | None = None
+
+    def wanted_speedup(self, base_s: float) -> float | None:
+        """Return the speed-up that is asked for, if time is what is asked for."""
+        return base_s / self.latency_s if self.latency_s is not None else self.speedup
+
+    def __str__(self) -> str:
+        """Return the request as a person would type it."""
+        if self.speedup is not None:
+            return f"--speedup {self.speedup:g}"
+        if self.latency_s is not None:
+            return f"--latency-ms {self.latency_s * 1000:g}"
+        return f"--layers {self.layers}" if self.layers else f"--fraction {self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One layer that goes.
+
+    Attributes:
+        layer: Its name.
+        type: Its class.
+        substitute: What takes its place.
+        score: Its importance by the plan's criterion; None when a person named it.
+        saved_s: Seconds that this saves by the latency table; None without a table.
+        share: The same as a share of the whole network's time.
+        reason: Why it was chosen, in words.
+    """
+
+    layer: str
+    type: str
+    substitute: str
+    score: float | None
+    saved_s: float | None
+    share: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Layers that go, in the order in which they run.
+
+    Attributes:
+        criterion: What importance was measured by.
+        asked: What was asked for.
+        choices: The layers.
+        base_latency_s: Latency of the unpruned network, the median.
+        predicted_speedup: What the latency table promises.
+        measured_speedup: What the exported plan delivered, both timed in turn.
+        measured_interval: Its 95 % confidence interval.
+    """
+
+    criterion: str
+    asked: Request
+    choices: tuple[Choice, ...]
+    base_latency_s: float | None = None
+    predicted_speedup: float | None = None
+    measured_speedup: float | None = None
+    measured_interval: tuple[float, float] | None = None
+
+
+def plan_by_count(
+    scores: Scores, *, criterion: str, substitute: str, asked: Request
+) -> PrunePlan:
+    """Take the candidates of the lowest score, none inside another.
+
+    Args:
+        scores: From `attribute`.
+        criterion: A key of `CRITERIA`.
+        substitute: A key of `SUBSTITUTES`, or `auto` for each layer's best.
+        asked: With `layers` or `fraction` set.
+
+    Raises:
+        EdgeError: If more is asked for than there is.
+    """
+    pool = [candidate for candidate in scores.candidates if applicable(candidate, substitute)]
+    if asked.fraction is not None:
+        pool = [candidate for candidate in pool if candidate.convolution]
+        count = math.ceil(asked.fraction * sum(c.convolution for c in scores.candidates))
+    else:
+        count = asked.layers or 0
+    best = [_cheapest(scores, candidate, criterion, substitute) for candidate in pool]
+    chosen: list[Option] = []
+    for option in sorted(best, key=lambda option: option.cost):
+        if len(chosen) < count and not any(
+            _nested(option.layer, other.layer) for other in chosen
+        ):
+            chosen.append(option)
+    if len(chosen) < count:
+        raise EdgeError(
+            f"{asked} asks for {count} layers, only {len(chosen)} can go with the substitute "
+            f"'{substitute}'; ask for fewer or choose another substitute"
+        )
+    ranked = {option.layer: rank for rank, option in enumerate(chosen, start=1)}
+    order = {candidate.name: index for index, candidate in enumerate(scores.candidates)}
+    types = {candidate.name: candidate.type for candidate in scores.candidates}
+    choices = [
+        Choice(
+            layer=option.layer,
+            type=types[option.layer],
+            substitute=option.substitute,
+            score=option.cost,
+            saved_s=None,
+            share=None,
+            reason=f"number {ranked[option.layer]} from below of {len(pool)} by {criterion}",
+        )
+        for option in sorted(chosen, key=lambda option: order[option.layer])
+    ]
+    return PrunePlan(criterion, asked, tuple(choices))
+
+
+def plan_by_time(
+    scores: Scores,
+    table: LatencyTable,
+    *,
+    criterion: str,
+    substitute: str,
+    asked: Request,
+    wanted_s: float,
+) -> PrunePlan:
+    """Take the layers whose loss is least for a saving of `wanted_s` by the latency table.
+
+    Raises:
+        EdgeError: If all layers together do not save that much.
+    """
+    parents = {candidate.name: candidate.parent for candidate in scores.candidates}
+    options = list(_options(scores, table, criterion, substitute))
+    chosen = choose(parents, options, wanted_s)
+    if chosen is None:
+        most = table.base_s / max(table.base_s - most_saved_s(parents, options), 1e-9)
+        raise EdgeError(
+            f"{asked} is not reachable: with the substitute '{substitute}' all layers together "
+            f"give {most:.2f} at most by the latency table; ask for less or use --imgsz"
+        )
+    prices = sorted(_price(option) for option in options if option.saved_s > 0)
+    types = {candidate.name: candidate.type for candidate in scores.candidates}
+    choices = [
+        Choice(
+            layer=option.layer,
+            type=types[option.layer],
+            substitute=option.substitute,
+            score=option.cost,
+            saved_s=option.saved_s,
+            share=option.saved_s / table.base_s,
+            reason=_reason(option, criterion, prices, table.base_s),
+        )
+        for option in chosen
+    ]
+    saved_s = sum(option.saved_s for option in chosen)
+    return PrunePlan(
+        criterion,
+        asked,
+        tuple(choices),
+        base_latency_s=table.base_s,
+        predicted_speedup=table.base_s / max(table.base_s - saved_s, 1e-9),
+    )
+
+
+def write_plan(path: Path, plan: PrunePlan) -> None:
+    """Write `plan.json`."""
+    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(plan)})
+
+
+def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
+    """Read `plan.json`, written by `plan` or edited by hand: layer and substitute are enough.
+
+    Raises:
+        EdgeError: If it is missing or malformed, or names layers or substitutes that do not fit.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise EdgeError(f"{path} is not a plan; `xprune-edge plan` writes one")
+    if document.get("version") != VERSION:
+        raise EdgeError(f"{path} has version {document.get('version')}; plan again")
+    known = {candidate.name: candidate for candidate in candidates}
+    entries = document.get("choices")
+    if not isinstance(entries, list) or not isinstance(document.get("asked"), dict):
+        raise EdgeError(f"{path} has no list of 'choices' or no 'asked'; plan again")
+    choices = [_read_choice(path, entry, known) for entry in entries]
+    for choice in choices:
+        if any(other is not choice and _nested(choice.layer, other.layer) for other in choices):
+            raise EdgeError(
+                f"{path} names '{choice.layer}' twice, or a layer around it; keep one"
+            )
+    interval = document.get("measured_interval")
+    try:
+        return PrunePlan(
+            criterion=str(document["criterion"]),
+            asked=Request(**document["asked"]),
+            choices=tuple(choices),
+            base_latency_s=_number(document.get("base_latency_s")),
+            predicted_speedup=_number(document.get("predicted_speedup")),
+            measured_speedup=_number(document.get("measured_speedup")),
+            measured_interval=(float(interval[0]), float(interval[1])) if interval else None,
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise EdgeError(f"{path} lacks or misspells {error}; plan again") from error
+
+
+def with_measured(plan: PrunePlan, speedup: float, interval: tuple[float, float]) -> PrunePlan:
+    """Return the plan with what its export delivered."""
+    return replace(plan, measured_speedup=speedup, measured_interval=interval)
+
+
+def _options(
+    scores: Scores, table: LatencyTable, criterion: str, substitute: str
+) -> Iterable[Option]:
+    for candidate in scores.candidates:
+        for name in applicable(candidate, substitute):
+            score = _score(scores, candidate, criterion, name)
+            saved_s = table.saved_s(candidate.name, name)
+            if saved_s >= LEAST_SHARE * table.base_s:
+                yield Option(candidate.name, name, score, saved_s)
+
+
+def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
+    options = [
+        Option(candidate.name, name, _score(scores, candidate, criterion, name), 0.0)
+        for name in applicable(candidate, substitute)
+    ]
+    return min(options, key=lambda option: option.cost)
+
+
+def _score(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> float:
+    table = scores.table(criterion, substitute if needs_substitute(criterion) else None)
+    return table.layers[candidate.name].mean
+
+
+def _price(option: Option) -> float:
+    return option.cost / option.saved_s
+
+
+def _reason(option: Option, criterion: str, prices: Sequence[float], base_s: float) -> str:
+    rank = sum(price < _price(option) for price in prices) + 1
+    return (
+        f"saves {option.saved_s / base_s:.1%} of the time for {criterion} {option.cost:.3g}: "
+        f"number {rank} of {len(prices)} by importance for its time"
+    )
+
+
+def _nested(layer: str, other: str) -> bool:
+    return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")
+
+
+def _read_choice(path: Path, entry: object, known: Mapping[str, Candidate]) -> Choice:
+    if not isinstance(entry, dict):
+        raise EdgeError(f"{path} has a choice that is no object: {str(entry)[:60]}")
+    layer, substitute = entry.get("layer"), entry.get("substitute")
+    if layer not in known:
+        raise EdgeError(
+            f"{path} names the layer '{layer}', which is no candidate; see `layers`"
+        )
+    if substitute not in SUBSTITUTES or substitute not in applicable(known[layer], substitute):
+        raise EdgeError(f"{path}: '{layer}' cannot be replaced by '{substitute}'; see `layers`")
+    return Choice(
+        layer=layer,
+        type=known[layer].type,
+        substitute=substitute,
+        score=_number(entry.get("score")),
+        saved_s=_number(entry.get("saved_s")),
+        share=_number(entry.get("share")),
+        reason=str(entry.get("reason", "named by hand")),
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

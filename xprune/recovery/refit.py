@@ -1,0 +1,183 @@
+"""Solve the weights of a cut network, from input to output, without labels or training.
+
+One walk through the cut network: when it reaches a substitute, or a convolution that stays, its
+weights are solved by ridge regression so that its output comes as close as it can to what the
+same place gave in the unpruned network. The walk goes on with the new weights, so each layer
+also makes up for the errors of those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import nn
+
+from xprune.layers.hooks import placed
+from xprune.layers.fit import (
+    Moments,
+    add_samples,
+    fit,
+    is_solvable,
+    new_moments,
+    sampled_outputs,
+)
+
+Run = Callable[[nn.Module, torch.Tensor], object]
+
+
+class _WalkAgain(Exception):
+    """A layer that runs several times was solved; those after it need another walk."""
+
+
+def refit(
+    original: nn.Module,
+    cut: nn.Module,
+    images: torch.Tensor,
+    *,
+    run: Run,
+    layers: Sequence[str],
+    on_solved: Callable[[str], object] = lambda layer: None,
+) -> dict[str, float]:
+    """Solve `layers` of `cut` in place, in the order in which they run.
+
+    Args:
+        original: The unpruned network, in eval mode.
+        cut: The network after `apply_plan`.
+        images: All pictures at once, (P, 3, H, W); memory grows with P.
+        run: Runs a network on pictures.
+        layers: From `solvable_layers`.
+        on_solved: Called with each layer's name when it is solved, for progress.
+
+    Returns:
+        For each solved layer the share of its output's variance that it still misses.
+    """
+    with torch.no_grad():
+        targets, norms = _observe(original, layers, images, run)
+        walk = _Walk(cut, targets, norms, on_solved)
+        return walk.finish(lambda: run(cut, images))
+
+
+def solvable_layers(cut: nn.Module, removed: Iterable[str], *, convolutions: bool) -> list[str]:
+    """Return the layers of `cut` that a refit can solve.
+
+    Args:
+        cut: The network after `apply_plan`.
+        removed: The layers that are substitutes now.
+        convolutions: Whether the convolutions that stay are wanted as well.
+    """
+    substitutes = set(removed)
+    inside = tuple(f"{name}." for name in substitutes)
+    return [
+        name
+        for name, module in cut.named_modules()
+        if is_solvable(module)
+        and (name in substitutes or (convolutions and not name.startswith(inside)))
+    ]
+
+
+def _observe(
+    network: nn.Module, layers: Sequence[str], images: torch.Tensor, run: Run
+) -> tuple[dict[str, list[torch.Tensor]], dict[str, str]]:
+    """Return what each layer gave, and which normalisation reads it.
+
+    Returns:
+        The sampled outputs (P, S, C) of each call of each layer that runs at all; for each
+        layer whose output goes into a batch normalisation, that one's name.
+    """
+    batches: dict[str, list[list[torch.Tensor]]] = {name: [] for name in layers}
+    norms: dict[str, str] = {}
+    last_output: dict[int, tuple[str, torch.Tensor]] = {}
+
+    def keep(name: str, output: torch.Tensor) -> None:
+        batches[name][-1].append(sampled_outputs(output))
+        last_output[id(output)] = (name, output)
+
+    def link(norm: str, x: torch.Tensor) -> None:
+        if id(x) in last_output:
+            norms[last_output.pop(id(x))[0]] = norm
+
+    keepers = (
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, output, name=name: keep(name, output)
+        )
+        for name in layers
+    )
+    linkers = (
+        module.register_forward_pre_hook(lambda module, args, name=name: link(name, args[0]))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    )
+    with placed(keepers), placed(linkers):
+        for batch in images.split(16):
+            last_output.clear()
+            for calls in batches.values():
+                calls.append([])
+            run(network, batch)
+    targets = {
+        name: [torch.cat(call) for call in zip(*calls, strict=True)]
+        for name, calls in batches.items()
+        if calls[0]
+    }
+    return targets, norms
+
+
+class _Walk:
+    """Walks through the cut network until every layer is solved."""
+
+    def __init__(
+        self,
+        cut: nn.Module,
+        targets: dict[str, list[torch.Tensor]],
+        norms: dict[str, str],
+        on_solved: Callable[[str], object],
+    ) -> None:
+        self.cut = cut
+        self.targets = targets
+        self.norms = norms
+        self.on_solved = on_solved
+        self.errors: dict[str, float] = {}
+        self.calls: dict[str, int] = {}
+        self.moments: dict[str, Moments] = {}
+        self.waiting: str | None = None
+
+    def finish(self, run: Callable[[], object]) -> dict[str, float]:
+        reaching = (
+            self.cut.get_submodule(name).register_forward_pre_hook(
+                lambda module, args, name=name: self._reach(name, module, args[0])
+            )
+            for name in self.targets
+        )
+        with placed(reaching):
+            while len(self.errors) < len(self.targets):
+                self.calls.clear()
+                before = len(self.errors)
+                try:
+                    run()
+                except _WalkAgain:
+                    continue
+                assert len(self.errors) > before, "a layer that ran before no longer runs"
+        return self.errors
+
+    def _reach(self, name: str, layer: nn.Module, x: torch.Tensor) -> None:
+        # While a layer waits for its other calls, what runs in between sees its old weights.
+        if name in self.errors or self.waiting not in (None, name):
+            return
+        call = self.calls.get(name, 0)
+        self.calls[name] = call + 1
+        targets = self.targets[name]
+        if call == 0:
+            self.moments[name] = new_moments(layer)
+        add_samples(self.moments[name], layer, x, targets[call])
+        if call + 1 < len(targets):
+            self.waiting = name
+            return
+        self.waiting = None
+        self.errors[name] = fit(layer, self.moments.pop(name), norm=self._norm(name))
+        self.on_solved(name)
+        if len(targets) > 1:
+            raise _WalkAgain
+
+    def _norm(self, name: str) -> nn.BatchNorm2d | None:
+        norm = self.cut.get_submodule(self.norms[name]) if name in self.norms else None
+        return norm if isinstance(norm, nn.BatchNorm2d) else None
