@@ -1,0 +1,266 @@
+"""`xprune-edge`: a table of contents. What is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime_bench.cli import COMMANDS, EdgeGroup
+from runtime_bench.errors import EdgeError
+
+if TYPE_CHECKING:
+    from xprune.run_folder import RunFolder
+    from xprune.stages.workbench import Workbench
+
+Command = Callable[..., None]
+
+
+@click.group(
+    cls=EdgeGroup,
+    commands=COMMANDS,
+    epilog="""Start here:
+
+\b
+  xprune-edge prune-export                        the built-in quick start
+  xprune-edge prune-export --model yolov8n.pt --data coco.yaml --speedup 1.25
+  xprune-edge predict runs/yolov8n-1/artifact street.jpg
+""",
+)
+@click.version_option(package_name="xprune-edge")
+def main() -> None:
+    """Make an object detector faster on your device, and see why it still works.
+
+    The layers that matter least, for the time they take, are replaced; the result is a verified
+    ONNX artifact, measured through onnxruntime.
+    """
+
+
+_MODEL_OPTIONS = (
+    click.option(
+        "--model", help="A known name, a YAML, or a weights file.  [default: builtin]"
+    ),
+    click.option("--weights", help="For a name or YAML: a weights file, or none (random)."),
+    click.option(
+        "--imgsz", metavar="S|HxW", help="Input size.  [default: the model's own, or 640]"
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
+    ),
+)
+_RUN_OPTIONS = (
+    *_MODEL_OPTIONS,
+    click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), help="Options as TOML."
+    ),
+    click.option(
+        "--data", help="Labelled pictures: COCO JSON or data.yaml.  [default: builtin]"
+    ),
+    click.option("--images-dir", help="Where the pictures of a COCO JSON lie."),
+    click.option(
+        "--calibration",
+        help="Pictures to score and refit on, labelled or not.  [default: a part of --data]",
+    ),
+    click.option("--images", type=click.IntRange(1), help="Test pictures.  [default: all]"),
+    click.option(
+        "--calibration-images",
+        type=click.IntRange(1),
+        help="Pictures to score on.  [default: 64]",
+    ),
+    click.option("--conf", type=float, help="Score from which a box counts.  [default: 0.25]"),
+    click.option("--skip-bad", is_flag=True, default=None, help="List faulty data and go on."),
+    click.option("--criterion", help="What importance is measured by.  [default: fisher]"),
+    click.option(
+        "--substitute",
+        help="zero, identity, affine, linear, or auto: each layer's best.  [default: auto]",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1, 1024), help="Of onnxruntime.  [default: all]"
+    ),
+    click.option("--speedup", type=float, help="Wanted latency before/after.  [default: 1.2]"),
+    click.option("--latency-ms", type=float, help="Wanted latency, instead of a speed-up."),
+    click.option("--layers", type=int, help="Wanted number of layers, instead of a speed-up."),
+    click.option(
+        "--fraction", type=float, help="Wanted share of convolutions (the paper's rule)."
+    ),
+    click.option(
+        "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
+    ),
+    click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        help="The run's folder.  [default: runs/<model>-<n>]",
+    ),
+)
+
+
+def _with(options: tuple[Any, ...]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@main.command(
+    "prune-export",
+    epilog="""Examples:
+
+\b
+  xprune-edge prune-export
+  xprune-edge prune-export --model yolov8n.pt --data coco.yaml --speedup 1.25 --out runs/a
+  xprune-edge prune-export --config configs/yolov8n_coco.toml
+
+The same command again continues where it was stopped.
+""",
+)
+@_with(_RUN_OPTIONS)
+def prune_export(**options: Any) -> None:
+    """Do the whole line: score, plan, prune, export, measure.
+
+    Without arguments: the built-in detector on built-in pictures, offline, in two minutes.
+    """
+    run = _run_stages("measure", options, new=True)
+    from xprune.summary import show_summary
+
+    show_summary(run.path)
+
+
+@main.command(
+    epilog="""Example:
+
+\b
+  xprune-edge attribute --model yolov8n.pt --data coco.yaml --out runs/a
+"""
+)
+@_with(_RUN_OPTIONS)
+def attribute(**options: Any) -> None:
+    """Score the layers: begins a run and leaves scores.json."""
+    run = _run_stages("attribute", options, new=True)
+    click.echo(f"Wrote {run.file('scores.json')}; next: xprune-edge plan --out {run.path}")
+
+
+@main.command(
+    epilog="""Examples:
+
+\b
+  xprune-edge plan --out runs/a --speedup 1.25
+  xprune-edge plan --out runs/a --layers 5
+"""
+)
+@_with(_RUN_OPTIONS)
+def plan(**options: Any) -> None:
+    """Choose what goes: leaves plan.json, which you may edit."""
+    run = _run_stages("plan", options)
+    click.echo(f"Wrote {run.file('plan.json')}; next: xprune-edge prune --out {run.path}")
+
+
+@main.command(
+    epilog="""Example:
+
+\b
+  xprune-edge prune --out runs/a
+"""
+)
+@_with(_RUN_OPTIONS)
+def prune(**options: Any) -> None:
+    """Cut by the plan and solve the weights: leaves pruned.safetensors."""
+    run = _run_stages("prune", options)
+    click.echo(
+        f"Wrote {run.file('pruned.safetensors')}; next: xprune-edge export --out {run.path}"
+    )
+
+
+@main.command(
+    epilog="""Example:
+
+\b
+  xprune-edge export --out runs/a
+"""
+)
+@_with(_RUN_OPTIONS)
+def export(**options: Any) -> None:
+    """Export, simplify, check against PyTorch: leaves the artifact."""
+    run = _run_stages("export", options)
+    click.echo(f"Wrote {run.file('artifact')}; next: xprune-edge bench {run.file('artifact')}")
+
+
+@main.command(
+    epilog="""Examples:
+
+\b
+  xprune-edge layers
+  xprune-edge layers --model yolov8n --weights none --imgsz 320 --latency
+"""
+)
+@_with(_MODEL_OPTIONS)
+@click.option("--latency", is_flag=True, help="Measure each layer's share of the time as well.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Of onnxruntime.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
+def layers(latency: bool, as_json: bool, **options: Any) -> None:
+    """List the layers that could go: type, shapes, parameters, multiply-adds."""
+    _need_prune_extra()
+    from xprune.layer_list import list_layers, show_layers
+
+    rows = list_layers(_workbench(options), latency=latency)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        show_layers(rows)
+
+
+def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> RunFolder:
+    """Open the run's folder and run the stages up to `last`."""
+    _need_prune_extra()
+    from xprune.config import parse_imgsz, read_config
+    from xprune.pipeline import run_until
+    from xprune.run_folder import open_run
+
+    config_file, out = options.pop("config_file"), options.pop("out")
+    given = {name: value for name, value in options.items() if value is not None}
+    if "imgsz" in given:
+        given["imgsz"] = parse_imgsz(given["imgsz"])
+    from_file = read_config(config_file) if config_file else {}
+    out = out or (Path(str(from_file.pop("out"))) if "out" in from_file else None)
+    if out is None and not new:
+        raise click.UsageError("say which run: --out runs/a, the folder that `attribute` made")
+    run = open_run(out, {**from_file, **given}, stage=last, new=new)
+    run_until(run, last, lambda line: click.echo(line, err=True))
+    return run
+
+
+def _workbench(options: dict[str, Any]) -> Workbench:
+    """Return a workbench for a model alone, without a run's folder."""
+    from dataclasses import replace
+
+    from xprune.config import make_config, parse_imgsz
+    from xprune.run_folder import RunFolder
+    from xprune.stages.workbench import Workbench
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if "imgsz" in given:
+        given["imgsz"] = parse_imgsz(given["imgsz"])
+    config = replace(make_config(given), data=None)
+    run = RunFolder(Path(), config)
+    return Workbench(run, lambda line: click.echo(line, err=True))
+
+
+def _need_prune_extra() -> None:
+    """Raise unless the extra `prune` is installed."""
+    import importlib.util
+
+    missing = [
+        name
+        for name in ("torch", "ultralytics", "onnx", "onnxsim", "safetensors", "jinja2")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise EdgeError(
+            f"this command needs {', '.join(missing)}; "
+            "install them with: pip install 'xprune-edge[prune]' (Python 3.11 or newer)"
+        )

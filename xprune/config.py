@@ -1,0 +1,227 @@
+"""A run as one value: from the defaults, a TOML file and the command line, all checked at once."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from runtime_bench.errors import UsageError
+
+STAGES = ("attribute", "plan", "prune", "export", "measure")
+SUBSTITUTE_NAMES = ("zero", "identity", "affine", "linear", "auto")
+RECOVERIES = ("none", "refit")
+AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
+DEFAULT_SPEEDUP = 1.2
+MAX_SIDE_PX = 4096
+
+# The first stage that an option matters to: what an earlier stage left does not depend on it.
+STAGE_OF: dict[str, str] = {
+    "model": "attribute",
+    "weights": "attribute",
+    "data": "attribute",
+    "images_dir": "attribute",
+    "calibration": "attribute",
+    "images": "attribute",
+    "calibration_images": "attribute",
+    "imgsz": "attribute",
+    "conf": "attribute",
+    "seed": "attribute",
+    "skip_bad": "attribute",
+    "substitute": "attribute",
+    "criterion": "attribute",
+    "threads": "plan",
+    **dict.fromkeys(AMOUNTS, "plan"),
+    "recover": "prune",
+    "raw": "export",
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a person can say about a run; the names are those of the options.
+
+    Attributes:
+        model: A known name, a YAML, a weights file, or `builtin`.
+        weights: A weights file or `none`, for a name or a YAML.
+        data: Labelled pictures to test on.
+        images_dir: Where the pictures of a COCO JSON lie, if not beside it.
+        calibration: Pictures to score and refit on; None for a part of `data`.
+        images: How many pictures test; None for all.
+        calibration_images: How many are scored and refitted on.
+        imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640.
+        conf: Score from which a detection counts as found and is shown.
+        seed: Of the split and of the random criterion.
+        threads: Of onnxruntime; None for all that this process may use.
+        skip_bad: Leave faulty data out, listed, instead of stopping.
+        criterion: What a layer's importance is measured by.
+        substitute: What may take a layer's place.
+        speedup: Wanted latency before over latency after.
+        latency_ms: Wanted latency after, in milliseconds.
+        layers: Wanted number of candidates to remove.
+        fraction: Wanted share of the convolutions to remove.
+        recover: How accuracy is won back.
+        raw: Ship the raw head instead of NMS in the graph.
+    """
+
+    model: str = "builtin"
+    weights: str | None = None
+    data: str | None = None
+    images_dir: str | None = None
+    calibration: str | None = None
+    images: int | None = None
+    calibration_images: int = 64
+    imgsz: tuple[int, int] | None = None
+    conf: float = 0.25
+    seed: int = 0
+    threads: int | None = None
+    skip_bad: bool = False
+    criterion: str = "fisher"
+    substitute: str = "auto"
+    speedup: float | None = None
+    latency_ms: float | None = None
+    layers: int | None = None
+    fraction: float | None = None
+    recover: str = "refit"
+    raw: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        values = asdict(self)
+        values["imgsz"] = list(self.imgsz) if self.imgsz else None
+        return values
+
+
+def make_config(given: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration for the options that were given, the others at their defaults.
+
+    Raises:
+        UsageError: If options are unknown or do not fit; the message names every one.
+    """
+    problems = [f"there is no option '{name}'" for name in given if name not in STAGE_OF]
+    known = {name: value for name, value in given.items() if name in STAGE_OF}
+    for name, value in known.items():
+        problem = _problem(name, value)
+        if problem:
+            problems.append(f"{name} is {value!r}, {problem}")
+    amounts = [name for name in AMOUNTS if known.get(name) is not None]
+    if len(amounts) > 1:
+        problems.append(f"{' and '.join(amounts)} exclude each other; give one")
+    if problems:
+        raise UsageError("; ".join(problems))
+    if not amounts:
+        known["speedup"] = DEFAULT_SPEEDUP
+    if known.get("data") is None:
+        known["data"] = "builtin" if known.get("model", "builtin") == "builtin" else None
+    if known.get("imgsz") is not None:
+        known["imgsz"] = tuple(known["imgsz"])
+    return RunConfig(**known)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the options of a TOML file; paths in it are relative to the working folder.
+
+    Raises:
+        UsageError: If it is missing or is not TOML.
+    """
+    if sys.version_info < (3, 11):
+        raise UsageError("--config needs Python 3.11 or newer; give the options themselves")
+    import tomllib
+
+    try:
+        options = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; check --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    if isinstance(options.get("imgsz"), int | str):
+        options["imgsz"] = parse_imgsz(str(options["imgsz"]))
+    return options
+
+
+def parse_imgsz(text: str) -> tuple[int, int]:
+    """Return (height, width) for `320` or `256x320`.
+
+    Raises:
+        UsageError: If the text is of neither form.
+    """
+    found = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text.strip())
+    if not found:
+        raise UsageError(f"--imgsz {text} is neither a side (320) nor HEIGHTxWIDTH (256x320)")
+    height = int(found[1])
+    return height, int(found[2] or height)
+
+
+def difference(name: str, here: object, there: object) -> str:
+    """Say in words how an option differs from what a folder holds."""
+    option = "--" + name.replace("_", "-")
+    return f"{option} is {_shown(here)} here and {_shown(there)} there"
+
+
+def options_until(stage: str) -> tuple[str, ...]:
+    """Return the options that matter to `stage` and those before it."""
+    last = STAGES.index(stage)
+    names = (field.name for field in fields(RunConfig))
+    return tuple(name for name in names if STAGES.index(STAGE_OF[name]) <= last)
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else str(value)
+
+
+def _problem(name: str, value: object) -> str | None:
+    """Return what is wrong with one value, in words, or None."""
+    if value is None:
+        return None
+    kinds = {
+        **dict.fromkeys(
+            ("model", "weights", "data", "images_dir", "calibration", "criterion"), str
+        ),
+        **dict.fromkeys(("substitute", "recover"), str),
+        **dict.fromkeys(("images", "calibration_images", "seed", "threads", "layers"), int),
+        **dict.fromkeys(("skip_bad", "raw"), bool),
+        **dict.fromkeys(("conf", "speedup", "latency_ms", "fraction"), float),
+        "imgsz": tuple,
+    }
+    kind = kinds[name]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and not is_number or kind is int and type(value) is not int:
+        return "not a number" if kind is float else "not a whole number"
+    if kind in (str, bool) and not isinstance(value, kind):
+        return f"not {'a text' if kind is str else 'true or false'}"
+    if name == "imgsz":
+        return _imgsz_problem(value)
+    for allowed_for, allowed in (("substitute", SUBSTITUTE_NAMES), ("recover", RECOVERIES)):
+        if name == allowed_for and value not in allowed:
+            return f"not one of {', '.join(allowed)}"
+    return _range_problem(name, value)
+
+
+def _imgsz_problem(value: object) -> str | None:
+    ok = (
+        isinstance(value, tuple | list)
+        and len(value) == 2
+        and all(type(side) is int and 1 <= side <= MAX_SIDE_PX for side in value)
+    )
+    return None if ok else f"not two sides from 1 to {MAX_SIDE_PX}"
+
+
+def _range_problem(name: str, value: Any) -> str | None:
+    ranges: dict[str, tuple[float, float, str]] = {
+        "speedup": (1.0, 1000.0, "above 1 and at most 1000"),
+        "latency_ms": (0.0, 1e6, "above 0"),
+        "fraction": (0.0, 1.0, "above 0 and at most 1"),
+        "conf": (0.0, 1.0, "above 0 and at most 1"),
+        "layers": (0, 100_000, "at least 1"),
+        "images": (0, 10_000_000, "at least 1"),
+        "calibration_images": (0, 100_000, "at least 1"),
+        "threads": (0, 1024, "from 1 to 1024"),
+        "seed": (-1, 2**31, "from 0 to 2147483648"),
+    }
+    if name not in ranges:
+        return None
+    low, high, words = ranges[name]
+    return None if low < value <= high else f"must be {words}"

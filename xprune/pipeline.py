@@ -1,0 +1,30 @@
+"""The stages in order. Each leaves files; a run that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from xprune.run_folder import RunFolder
+from xprune.stages.attribute import attribute
+from xprune.stages.export import export
+from xprune.stages.measure import measure
+from xprune.stages.plan import plan
+from xprune.stages.prune import prune
+from xprune.stages.workbench import Workbench
+
+STAGES: Mapping[str, Callable[[Workbench], None]] = {
+    "attribute": attribute,  # scores.json: what each layer is worth
+    "plan": plan,  # plan.json: what goes, and how fast that is
+    "prune": prune,  # pruned.safetensors: cut, and solved again
+    "export": export,  # artifact/: checked ONNX and its manifest
+    "measure": measure,  # result.json, summary.json, artifact/report.html
+}
+
+
+def run_until(run: RunFolder, last: str, say: Callable[[str], None]) -> None:
+    """Run the stages up to `last`; those that are done already are passed over."""
+    bench = Workbench(run, say)
+    for name, stage in STAGES.items():
+        stage(bench)
+        if name == last:
+            return

@@ -1,0 +1,80 @@
+"""Stage 4: the pruned network becomes a checked artifact. Leaves `artifact/`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from exporters.bundle import build_artifact
+from runtime_bench.errors import EdgeError
+from xprune.attribution.scores import read_scores
+from xprune.models.detector import Detector
+from xprune.models.load import load_detector
+from xprune.pruning.plan import PrunePlan, read_plan
+from xprune.stages.attribute import SCORES_FILE
+from xprune.stages.baseline import export_baseline
+from xprune.stages.plan import PLAN_FILE
+from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.workbench import Workbench
+
+STAGE = "export"
+ARTIFACT_FOLDER = "artifact"
+MODEL = f"{ARTIFACT_FOLDER}/model.onnx"
+INPUTS = (SCORES_FILE, PLAN_FILE, PRUNED_FILE)
+
+
+def export(bench: Workbench) -> None:
+    """Write the artifact and, to compare with, the unpruned one, unless both are there."""
+    run = bench.run
+    if run.is_done(STAGE, inputs=INPUTS, outputs=(MODEL,)):
+        bench.say("The artifact is exported already")
+        return
+    scores = read_scores(run.file(SCORES_FILE))
+    made = read_plan(run.file(PLAN_FILE), scores.candidates)
+    pruned = load_pruned(bench)
+    export_baseline(bench)
+    bench.say("Exporting the pruned model")
+    build_artifact(
+        bench.decoded(pruned.network),
+        folder=run.file(ARTIFACT_FOLDER),
+        card=bench.card,
+        size=bench.size,
+        raw=run.config.raw,
+        pictures=bench.probe_pictures(),
+        provenance=_provenance(bench, made, list(scores.pictures)),
+    )
+    run.mark_done(STAGE, inputs=INPUTS)
+
+
+def load_pruned(bench: Workbench) -> Detector:
+    """Return the pruned detector from its file alone.
+
+    Raises:
+        EdgeError: If the file is of a model with other classes or another stride.
+    """
+    pruned = load_detector(str(bench.run.file(PRUNED_FILE)))
+    if (pruned.names, pruned.stride) != (bench.detector.names, bench.detector.stride):
+        raise EdgeError(
+            f"{bench.run.file(PRUNED_FILE)} is not made from {bench.run.config.model}; "
+            "run `xprune-edge prune` again"
+        )
+    return pruned
+
+
+def _provenance(bench: Workbench, made: PrunePlan, pictures: list[str]) -> dict[str, object]:
+    """Return how the artifact came about; no path of this machine is in it."""
+    config = bench.run.config
+    return {
+        "pruned": True,
+        "weights_sha256": bench.detector.weights_sha256,
+        "criterion": made.criterion,
+        "asked": {
+            name: value for name, value in asdict(made.asked).items() if value is not None
+        },
+        "recover": config.recover,
+        "seed": config.seed,
+        "calibration_pictures": pictures,
+        "removed": [
+            {"layer": choice.layer, "substitute": choice.substitute, "score": choice.score}
+            for choice in made.choices
+        ],
+    }

@@ -1,0 +1,218 @@
+"""Stage 5: what did it bring? Leaves `result.json`, `summary.json` and the report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import torch
+
+from runtime_bench.benchmark import BenchSettings, run_benchmark
+from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.dataset import Picture
+from runtime_bench.detections import Detections
+from runtime_bench.detector import load
+from runtime_bench.files import read_json, write_json
+from runtime_bench.latency import percentiles
+from runtime_bench.manifest import file_entry, read_manifest, write_manifest
+from runtime_bench.preprocess import read_picture
+from runtime_bench.result import BenchResult
+from runtime_bench.session import open_session
+from xprune.attribution.scores import read_scores
+from xprune.config import RunConfig
+from xprune.explain.pictures import Example
+from xprune.explain.report import write_report
+from xprune.layers.candidates import count_macs
+from xprune.models.detector import Detector
+from xprune.pruning.plan import PrunePlan, read_plan
+from xprune.stages.attribute import DATA_FILE, SCORES_FILE
+from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL
+from xprune.stages.export import ARTIFACT_FOLDER, MODEL, load_pruned
+from xprune.stages.plan import LATENCY_FILE, PLAN_FILE
+from xprune.stages.workbench import Workbench
+
+STAGE = "measure"
+RESULT_FILE = "result.json"
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+INPUTS = (SCORES_FILE, DATA_FILE, PLAN_FILE, MODEL, BASELINE_MODEL)
+EXAMPLES = 4
+PACKAGES = ("xprune-edge", "torch", "ultralytics", "onnx", "onnxruntime", "onnxsim", "numpy")
+
+
+def measure(bench: Workbench) -> None:
+    """Measure both artifacts, compare them in turn, and write what came out."""
+    run = bench.run
+    if run.is_done(STAGE, inputs=INPUTS, outputs=(RESULT_FILE, SUMMARY_FILE)):
+        bench.say("The result is measured already")
+        return
+    bench.say("Measuring both models")
+    settings = BenchSettings(threads=run.config.threads, min_time_s=1.0)
+    before, after = (
+        run_benchmark(run.file(folder), dataset=bench.sets.test, settings=settings)
+        for folder in (BASELINE_FOLDER, ARTIFACT_FOLDER)
+    )
+    comparison = _compare(bench)
+    scores = read_scores(run.file(SCORES_FILE))
+    made = read_plan(run.file(PLAN_FILE), scores.candidates)
+    summary = _summary(bench, before, after, comparison, made)
+    write_json(run.file(RESULT_FILE), after.to_json())
+    _report(bench, summary, before, after, comparison)
+    write_json(run.file(SUMMARY_FILE), summary)
+    run.mark_done(STAGE, inputs=INPUTS)
+
+
+def _compare(bench: Workbench) -> Comparison:
+    """Time the unpruned and the pruned artifact in turn, on the same real pictures."""
+
+    def runner(model: str) -> Callable[[], object]:
+        session = open_session(bench.run.file(model), bench.session)
+        turn = iter(range(1 << 62))
+        images = bench.timed_images
+        return lambda: session.run(images[next(turn) % len(images)])
+
+    bench.say("Timing both models in turn")
+    return compare_in_turn(
+        runner(BASELINE_MODEL),
+        runner(MODEL),
+        min_rounds=300,
+        min_time_s=4.0,
+        max_time_s=30.0,
+        seed=bench.run.config.seed,
+    )
+
+
+def _summary(
+    bench: Workbench,
+    before: BenchResult,
+    after: BenchResult,
+    comparison: Comparison,
+    made: PrunePlan,
+) -> dict[str, object]:
+    config, detector = bench.run.config, bench.detector
+    data = read_json(bench.run.file(DATA_FILE))
+    assert isinstance(data, dict)
+    return {
+        "format": "xprune-edge summary",
+        "version": 1,
+        "model": {
+            "name": detector.name,
+            "weights_sha256": detector.weights_sha256,
+            "licence": detector.licence,
+            "imgsz": list(bench.size),
+        },
+        "before": _side(bench, detector, before, comparison.first_s),
+        "after": _side(bench, load_pruned(bench), after, comparison.second_s),
+        "speedup": comparison.ratio,
+        "speedup_interval": list(comparison.interval),
+        "removed": [asdict(choice) for choice in made.choices],
+        "criterion": made.criterion,
+        "recover": config.recover,
+        "data": {
+            "test": data["test"]["pictures"],
+            "calibration": data["calibration"]["pictures"],
+            "skipped": data["skipped"],
+        },
+        "machine": after.machine,
+        "versions": _versions(),
+        "seed": config.seed,
+        "command": command_of(config),
+    }
+
+
+def _side(
+    bench: Workbench, detector: Detector, result: BenchResult, times_s: tuple[float, ...]
+) -> dict[str, object]:
+    network = detector.network
+    assert result.accuracy is not None
+    return {
+        "ap": result.accuracy.ap,
+        "ap50": result.accuracy.ap50,
+        "latency_s": asdict(percentiles(times_s)),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "macs": count_macs(
+            network, lambda: bench.forward(network, torch.zeros(1, 3, *bench.size))
+        ),
+        "size_bytes": result.artifact.size_bytes,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "load_time_s": result.load_time_s,
+    }
+
+
+def _report(
+    bench: Workbench,
+    summary: Mapping[str, object],
+    before: BenchResult,
+    after: BenchResult,
+    comparison: Comparison,
+) -> None:
+    """Write the report into the artifact and note its checksum in the manifest."""
+    run = bench.run
+    folder = run.file(ARTIFACT_FOLDER)
+    table = run.file(LATENCY_FILE)
+    documents = {name: read_json(run.file(name)) for name in (SCORES_FILE, PLAN_FILE)}
+    write_report(
+        folder / REPORT_FILE,
+        summary=summary,
+        scores=_object(documents[SCORES_FILE]),
+        plan=_object(documents[PLAN_FILE]),
+        before={**before.to_json(), "latency_samples_s": {"timed": list(comparison.first_s)}},
+        after={**after.to_json(), "latency_samples_s": {"timed": list(comparison.second_s)}},
+        examples=_examples(bench),
+        names=bench.detector.names,
+        latency=_object(read_json(table)) if table.exists() else None,
+        min_score=run.config.conf,
+    )
+    manifest = read_manifest(folder)
+    entries = {**manifest.files, REPORT_FILE: file_entry(folder / REPORT_FILE)}
+    write_manifest(folder, replace(manifest, files=entries))
+
+
+def _examples(bench: Workbench) -> list[Example]:
+    """Return test pictures with a few objects, with what both models find on them."""
+    pictures = [p for p in bench.sets.test.pictures if 2 <= len(p.boxes) <= 12]
+    chosen: list[Picture] = (pictures or list(bench.sets.test.pictures))[:EXAMPLES]
+    detectors = [
+        load(bench.run.file(folder), threads=bench.run.config.threads)
+        for folder in (BASELINE_FOLDER, ARTIFACT_FOLDER)
+    ]
+    examples = []
+    for picture in chosen:
+        pixels = read_picture(picture.path)
+        before, after = (detector(pixels) for detector in detectors)
+        truth = Detections(
+            picture.boxes, np.ones(len(picture.labels), dtype=np.float32), picture.labels
+        )
+        examples.append(Example(picture.name, pixels, before, after, truth))
+    return examples
+
+
+def command_of(config: RunConfig) -> str:
+    """Return the command that makes this run, options at their defaults left out."""
+    parts = ["xprune-edge", "prune-export"]
+    for field in fields(RunConfig):
+        value = getattr(config, field.name)
+        if value == field.default or (field.name, value) == ("data", "builtin"):
+            continue
+        parts.append("--" + field.name.replace("_", "-"))
+        if value is not True:
+            parts.append("x".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return shlex.join(parts)
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _object(value: object) -> dict[str, object]:
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,191 @@
+"""What the stages of one run share: the detector, its pictures, and how to export and run it.
+
+Each part is made when a stage first asks for it, so a stage that is already done costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from exporters.bundle import check_size
+from exporters.card import ModelCard
+from exporters.graph import build_graph
+from exporters.probes import make_probes
+from runtime_bench.dataset import Picture
+from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import InputSpec
+from runtime_bench.preprocess import read_picture
+from runtime_bench.settings import SessionSettings
+from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.sets import PictureRequest, PictureSets, read_picture_sets
+from xprune.layers.candidates import Candidate, find_candidates
+from xprune.models.detector import Detector
+from xprune.models.families import MODELS
+from xprune.models.load import load_detector
+from xprune.models.yolo import Targets
+from xprune.run_folder import RunFolder
+
+DEFAULT_SIDE_PX = 640
+BATCH = 16
+# Real pictures on which an exported graph is compared with PyTorch.
+PROBE_PICTURES = 4
+# Real pictures that are timed in turn: what NMS costs depends on what is to be seen.
+TIMED_PICTURES = 16
+
+Image = NDArray[np.float32]
+
+
+class Workbench:
+    """The parts of one run, made on demand.
+
+    Attributes:
+        run: The run's folder and configuration.
+        say: Tells a person, in one line, what is being done.
+    """
+
+    def __init__(self, run: RunFolder, say: Callable[[str], None]) -> None:
+        self.run = run
+        self.say = say
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The unpruned detector."""
+        config = self.run.config
+        detector = load_detector(config.model, weights=config.weights, seed=config.seed)
+        if detector.plan:
+            raise EdgeError(
+                f"{config.model} is pruned already; prune the model that it was made from"
+            )
+        return detector
+
+    @cached_property
+    def family(self) -> object:
+        """The functions of the detector's family."""
+        return MODELS[self.detector.family]
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Input (height, width) in pixels."""
+        wanted = self.run.config.imgsz or self.detector.imgsz or (DEFAULT_SIDE_PX,) * 2
+        return check_size((wanted[0], wanted[1]), stride=self.detector.stride)
+
+    @cached_property
+    def spec(self) -> InputSpec:
+        """How a picture becomes an input."""
+        return InputSpec(size=self.size)
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """What a manifest says of the model."""
+        detector = self.detector
+        return ModelCard(
+            model_name=detector.name,
+            family=detector.family,
+            licence=detector.licence,
+            names=detector.names,
+            stride=detector.stride,
+            display_score=self.run.config.conf,
+        )
+
+    @cached_property
+    def sets(self) -> PictureSets:
+        """The pictures to test on, and those to score and refit on."""
+        config = self.run.config
+        if config.data is None:
+            raise EdgeError(
+                f"--model {config.model} needs --data: labelled pictures to measure AP on"
+            )
+        size = self.size  # before any picture is read: an impossible size is the cheaper error
+        assert size
+        return read_picture_sets(
+            PictureRequest(
+                data=config.data,
+                images_dir=Path(config.images_dir) if config.images_dir else None,
+                calibration=config.calibration,
+                test_count=config.images,
+                calibration_count=config.calibration_images,
+                seed=config.seed,
+                skip_bad=config.skip_bad,
+            ),
+            self.detector.names,
+            scenes=self.run.file("scenes"),
+        )
+
+    @cached_property
+    def calibration(self) -> PictureTensor:
+        """The calibration pictures in memory."""
+        return read_pictures(
+            self.sets.calibration.pictures, self.spec, label="Reading calibration pictures"
+        )
+
+    @cached_property
+    def targets(self) -> tuple[Targets, ...]:
+        """What the detector should find on the calibration pictures."""
+        if self.sets.calibration.labelled:
+            return self.calibration.labels
+        return own_detections(
+            self.decoded(self.detector.network),
+            self.calibration,
+            min_score=self.run.config.conf,
+            batch=BATCH,
+        )
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The layers that could go."""
+        network, image = self.detector.network, torch.zeros(1, 3, *self.size)
+        return find_candidates(network, lambda: self.forward(network, image))
+
+    @cached_property
+    def timed_images(self) -> list[Image]:
+        """Inputs (1, 3, H, W) of real pictures, to time on."""
+        return [
+            self.calibration.images(index, index + 1).numpy()
+            for index in range(min(TIMED_PICTURES, len(self.calibration.pixels)))
+        ]
+
+    def grey_image(self) -> Image:
+        """Return an input (1, 3, H, W) without a picture on it."""
+        return np.full((1, 3, *self.size), self.spec.pad_value / 255, dtype=np.float32)
+
+    @property
+    def session(self) -> SessionSettings:
+        """How onnxruntime runs."""
+        return SessionSettings(threads=self.run.config.threads)
+
+    def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run a network up to the raw outputs of its head."""
+        outputs: dict[str, torch.Tensor] = MODELS[self.detector.family].head_outputs(
+            network, images
+        )
+        return outputs
+
+    def results(self, network: nn.Module) -> list[torch.Tensor]:
+        """Return what a network computes on one blank picture, for tracing dependence."""
+        outputs = self.forward(network, torch.zeros(1, 3, *self.size))
+        return [value for value in outputs.values() if isinstance(value, torch.Tensor)]
+
+    def decoded(self, network: nn.Module) -> nn.Module:
+        """Return the module to export."""
+        module: nn.Module = MODELS[self.detector.family].decoded(network)
+        return module
+
+    def raw_graph(self, network: nn.Module) -> bytes:
+        """Return the network's ONNX with a raw output, as it would ship but for NMS."""
+        pictures = self.probe_pictures(1) if self.run.config.data else []
+        probes = make_probes(pictures, self.spec)
+        graph = build_graph(self.decoded(network), size=self.size, probes=probes)
+        content: bytes = graph.model.SerializeToString()
+        return content
+
+    def probe_pictures(self, count: int = PROBE_PICTURES) -> list[NDArray[np.uint8]]:
+        """Return real pictures to check an export on; test pictures stay out of it."""
+        pictures: Sequence[Picture] = self.sets.calibration.pictures
+        return [read_picture(picture.path) for picture in pictures[:count]]

@@ -1,0 +1,71 @@
+"""The end of a run as a person sees it on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime_bench.files import read_json
+
+
+def show_summary(folder: Path, console: Console | None = None) -> None:
+    """Print what came out of the run in `folder`, and which layers went and why."""
+    console = console or Console()
+    summary: Any = read_json(folder / "summary.json")
+    console.print(_figures(summary))
+    console.print(_removed(summary))
+    low, high = summary["speedup_interval"]
+    kept = summary["after"]["ap"] / summary["before"]["ap"] if summary["before"]["ap"] else 0.0
+    console.print(
+        f"{summary['speedup']:.2f} times as fast ({low:.2f} to {high:.2f}), "
+        f"{kept:.1%} of the AP kept.",
+        style="bold",
+        highlight=False,
+    )
+    artifact = folder / "artifact"
+    console.print(
+        f"Artifact: {artifact}\nReport:   {artifact / 'report.html'}", highlight=False
+    )
+
+
+def _figures(summary: Any) -> Table:
+    table = Table(title=None, box=None, pad_edge=False)
+    table.add_column("")
+    for side in ("before", "after"):
+        table.add_column(side, justify="right")
+    before, after = summary["before"], summary["after"]
+    rows = [
+        ("AP", f"{before['ap']:.4f}", f"{after['ap']:.4f}"),
+        ("AP50", f"{before['ap50']:.4f}", f"{after['ap50']:.4f}"),
+        *(
+            (
+                f"latency {name}, ms",
+                _ms(before["latency_s"][name]),
+                _ms(after["latency_s"][name]),
+            )
+            for name in ("p50", "p90", "p99")
+        ),
+        ("parameters", f"{before['parameters']:,}", f"{after['parameters']:,}"),
+        ("size, MB", f"{before['size_bytes'] / 1e6:.2f}", f"{after['size_bytes'] / 1e6:.2f}"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _removed(summary: Any) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("removed layer", "type", "by", "why"):
+        table.add_column(name, overflow="fold")
+    for choice in summary["removed"]:
+        row = (choice["layer"], choice["type"], choice["substitute"], choice["reason"])
+        table.add_row(*(Text(value) for value in row))
+    return table
+
+
+def _ms(time_s: float | None) -> str:
+    return "-" if time_s is None else f"{time_s * 1000:.2f}"
