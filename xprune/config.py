@@ -1,7 +1,8 @@
-"""A run as one value: from the defaults, a TOML file and the command line, all checked at once."""
+"""A run as one value, from defaults, a TOML file and the command line, all checked at once."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Mapping
@@ -12,11 +13,26 @@ from typing import Any
 from runtime_bench.errors import UsageError
 
 STAGES = ("attribute", "plan", "prune", "export", "measure")
+BUILTIN = "builtin"
+# Names alone, since what is behind them needs torch; a test holds the two lists together.
+CRITERION_NAMES = (
+    "grad_act",
+    "grad_act_mean",
+    "removal",
+    "removal_signed",
+    "fisher",
+    "l1",
+    "l1_mean",
+    "random",
+    "ablation",
+)
 SUBSTITUTE_NAMES = ("zero", "identity", "affine", "linear", "auto")
 RECOVERIES = ("none", "refit")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
+# Options that may name a file; what it holds belongs to the run as much as its name.
+FILE_OPTIONS = ("model", "weights", "data", "calibration")
 
 # The first stage that an option matters to: what an earlier stage left does not depend on it.
 STAGE_OF: dict[str, str] = {
@@ -37,6 +53,27 @@ STAGE_OF: dict[str, str] = {
     **dict.fromkeys(AMOUNTS, "plan"),
     "recover": "prune",
     "raw": "export",
+}
+
+FLAGS = ("skip_bad", "raw")
+FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction")
+# Options that are one of a few words.
+NAMED = {
+    "criterion": CRITERION_NAMES,
+    "substitute": SUBSTITUTE_NAMES,
+    "recover": RECOVERIES,
+}
+# Above the first number, up to the second one.
+RANGES: dict[str, tuple[float, float, str]] = {
+    "speedup": (1.0, 1000.0, "above 1 and at most 1000"),
+    "latency_ms": (0.0, 1e6, "above 0"),
+    "fraction": (0.0, 1.0, "above 0 and at most 1"),
+    "conf": (0.0, 1.0, "above 0 and at most 1"),
+    "layers": (0, 100_000, "at least 1"),
+    "images": (0, 10_000_000, "at least 1"),
+    "calibration_images": (0, 100_000, "at least 1"),
+    "threads": (0, 1024, "from 1 to 1024"),
+    "seed": (-1, 2**31, "from 0 to 2147483648"),
 }
 
 
@@ -67,7 +104,7 @@ class RunConfig:
         raw: Ship the raw head instead of NMS in the graph.
     """
 
-    model: str = "builtin"
+    model: str = BUILTIN
     weights: str | None = None
     data: str | None = None
     images_dir: str | None = None
@@ -101,24 +138,31 @@ def make_config(given: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: If options are unknown or do not fit; the message names every one.
     """
-    problems = [f"there is no option '{name}'" for name in given if name not in STAGE_OF]
-    known = {name: value for name, value in given.items() if name in STAGE_OF}
-    for name, value in known.items():
-        problem = _problem(name, value)
-        if problem:
-            problems.append(f"{name} is {value!r}, {problem}")
-    amounts = [name for name in AMOUNTS if known.get(name) is not None]
-    if len(amounts) > 1:
-        problems.append(f"{' and '.join(amounts)} exclude each other; give one")
+    known = {name: value for name, value in given.items() if value is not None}
+    if known.get("model", BUILTIN) == BUILTIN:
+        known.setdefault("data", BUILTIN)
+    problems = _problems(known)
     if problems:
         raise UsageError("; ".join(problems))
-    if not amounts:
+    if not any(name in known for name in AMOUNTS):
         known["speedup"] = DEFAULT_SPEEDUP
-    if known.get("data") is None:
-        known["data"] = "builtin" if known.get("model", "builtin") == "builtin" else None
-    if known.get("imgsz") is not None:
+    for name in known.keys() & set(FLOAT_OPTIONS):
+        known[name] = float(known[name])  # 2 in a TOML file is 2.0 on the command line
+    if "imgsz" in known:
         known["imgsz"] = tuple(known["imgsz"])
     return RunConfig(**known)
+
+
+def merged(from_file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a file and of the command line together; the command line wins.
+
+    An amount on the command line (such as `layers`) takes the place of another kind of amount
+    (such as `speedup`) in the file.
+    """
+    kept = from_file
+    if any(given.get(name) is not None for name in AMOUNTS):
+        kept = {name: value for name, value in from_file.items() if name not in AMOUNTS}
+    return {**kept, **{name: value for name, value in given.items() if value is not None}}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -138,7 +182,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     if isinstance(options.get("imgsz"), int | str):
-        options["imgsz"] = parse_imgsz(str(options["imgsz"]))
+        with contextlib.suppress(UsageError):  # said later, with all that is wrong
+            options["imgsz"] = parse_imgsz(str(options["imgsz"]))
     return options
 
 
@@ -172,32 +217,38 @@ def _shown(value: object) -> str:
     return "not given" if value is None else str(value)
 
 
+def _problems(given: Mapping[str, Any]) -> list[str]:
+    """Return everything that is wrong with the options, in words."""
+    problems = []
+    for name, value in given.items():
+        problem = _problem(name, value) if name in STAGE_OF else None
+        if name not in STAGE_OF:
+            problems.append(f"there is no option '{name}'")
+        elif problem:
+            problems.append(f"{name} is {value!r}, {problem}")
+    amounts = [name for name in AMOUNTS if name in given]
+    if len(amounts) > 1:
+        problems.append(f"{' and '.join(amounts)} exclude each other; give one")
+    if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
+        problems.append("images_dir belongs to a COCO JSON as data, and there is none")
+    return problems
+
+
 def _problem(name: str, value: object) -> str | None:
     """Return what is wrong with one value, in words, or None."""
-    if value is None:
-        return None
-    kinds = {
-        **dict.fromkeys(
-            ("model", "weights", "data", "images_dir", "calibration", "criterion"), str
-        ),
-        **dict.fromkeys(("substitute", "recover"), str),
-        **dict.fromkeys(("images", "calibration_images", "seed", "threads", "layers"), int),
-        **dict.fromkeys(("skip_bad", "raw"), bool),
-        **dict.fromkeys(("conf", "speedup", "latency_ms", "fraction"), float),
-        "imgsz": tuple,
-    }
-    kind = kinds[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and not is_number or kind is int and type(value) is not int:
-        return "not a number" if kind is float else "not a whole number"
-    if kind in (str, bool) and not isinstance(value, kind):
-        return f"not {'a text' if kind is str else 'true or false'}"
     if name == "imgsz":
         return _imgsz_problem(value)
-    for allowed_for, allowed in (("substitute", SUBSTITUTE_NAMES), ("recover", RECOVERIES)):
-        if name == allowed_for and value not in allowed:
-            return f"not one of {', '.join(allowed)}"
-    return _range_problem(name, value)
+    if name in NAMED:
+        allowed = NAMED[name]
+        return None if value in allowed else f"not one of {', '.join(allowed)}"
+    if name in FLAGS:
+        return None if isinstance(value, bool) else "not true or false"
+    if name in FLOAT_OPTIONS:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return _range_problem(name, value) if is_number else "not a number"
+    if name in RANGES:
+        return _range_problem(name, value) if type(value) is int else "not a whole number"
+    return None if isinstance(value, str) and value else "not a text"
 
 
 def _imgsz_problem(value: object) -> str | None:
@@ -210,18 +261,5 @@ def _imgsz_problem(value: object) -> str | None:
 
 
 def _range_problem(name: str, value: Any) -> str | None:
-    ranges: dict[str, tuple[float, float, str]] = {
-        "speedup": (1.0, 1000.0, "above 1 and at most 1000"),
-        "latency_ms": (0.0, 1e6, "above 0"),
-        "fraction": (0.0, 1.0, "above 0 and at most 1"),
-        "conf": (0.0, 1.0, "above 0 and at most 1"),
-        "layers": (0, 100_000, "at least 1"),
-        "images": (0, 10_000_000, "at least 1"),
-        "calibration_images": (0, 100_000, "at least 1"),
-        "threads": (0, 1024, "from 1 to 1024"),
-        "seed": (-1, 2**31, "from 0 to 2147483648"),
-    }
-    if name not in ranges:
-        return None
-    low, high, words = ranges[name]
+    low, high, words = RANGES[name]
     return None if low < value <= high else f"must be {words}"

@@ -30,7 +30,7 @@ def list_layers(bench: Workbench, *, latency: bool) -> list[dict[str, Any]]:
     if latency:
         # Grey, since a model alone has no pictures; a convolution's time does not depend on them.
         times = node_times(
-            bench.raw_graph(bench.detector.network),
+            bench.unpruned_graph,
             [bench.grey_image()],
             bench.session,
             runs=PROFILED_RUNS,

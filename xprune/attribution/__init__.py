@@ -1,1 +1,1 @@
-"""What is a layer worth? Every answer is an estimate of what the loss does when a gate closes."""
+"""What is a layer worth? Every answer estimates what the loss does when a gate closes."""

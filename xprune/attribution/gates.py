@@ -17,7 +17,11 @@ from torch import nn
 
 from xprune.layers.hooks import placed
 
-Substitutes = Mapping[str, Mapping[str, nn.Module]]  # layer -> name of substitute -> module
+Substitutes = Mapping[str, Mapping[str, nn.Module]]  # layer, name of substitute: module
+
+# Moments are taken of a few pictures at a time: products of this size (1 MiB) stay in the cache,
+# and attribution needs no second copy of a whole batch's map.
+CHUNK_ELEMENTS = 1 << 18
 
 
 @dataclass
@@ -38,7 +42,8 @@ class GateMoments:
 
     def extend(self, batch: GateMoments) -> None:
         """Append the pictures of one more batch."""
-        self.elements = batch.elements
+        # A batch whose loss does not look at the layer does not tell its size.
+        self.elements = max(self.elements, batch.elements)
         self.activation_abs = torch.cat([self.activation_abs, batch.activation_abs])
         for name in batch.removal_abs:
             empty = torch.zeros(0)
@@ -68,9 +73,10 @@ def recorded_gates(
         if not y.requires_grad:
             # The first layers: nothing before them needs a gradient, so the graph starts here.
             y.requires_grad_()
-        x, output = x.detach(), y.detach()
-        y.register_hook(
-            lambda gradient: _add_call(found, name, substitutes[name], gradient, x, output)
+        # The graph keeps its hooks longer than its maps: the hook gives these away when called.
+        maps = [(x.detach(), y.detach())]
+        y.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: _add_call(found, name, substitutes[name], gradient, *maps.pop())
         )
 
     watching = (
@@ -105,15 +111,12 @@ def _add_call(
     output: torch.Tensor,
 ) -> None:
     """Add one call of a layer to its moments; a layer may be called several times."""
-    call = GateMoments(elements=output[0].numel())
+    call = GateMoments()
+    some = max(1, CHUNK_ELEMENTS // output[0].numel())
     with torch.no_grad():
-        product = gradient * output
-        call.activation_abs = _absolute_sum(product)
-        for substitute, module in substitutes.items():
-            if substitute != "zero":
-                product = torch.sub(output, module(x)).mul_(gradient)
-            call.removal_abs[substitute] = _absolute_sum(product)
-            call.removal_sum[substitute] = product.flatten(1).sum(dim=1)
+        for start in range(0, len(output), some):
+            part = slice(start, start + some)
+            call.extend(_part_of_call(substitutes, gradient[part], x[part], output[part]))
     seen = found.setdefault(name, GateMoments(activation_abs=torch.zeros(len(output))))
     seen.elements += call.elements
     seen.activation_abs = seen.activation_abs + call.activation_abs
@@ -127,6 +130,26 @@ def _add_call(
             )
 
 
+def _part_of_call(
+    substitutes: Mapping[str, nn.Module],
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    output: torch.Tensor,
+) -> GateMoments:
+    """Return the moments of some of the pictures of one call."""
+    of_output = gradient * output
+    part = GateMoments(elements=output[0].numel(), activation_abs=_absolute_sum(of_output))
+    for substitute, module in substitutes.items():
+        if substitute == "zero":
+            product = of_output
+        else:
+            product = torch.sub(output, module(x)).mul_(gradient)
+        part.removal_abs[substitute] = _absolute_sum(product)
+        part.removal_sum[substitute] = product.flatten(1).sum(dim=1)
+    return part
+
+
 def _absolute_sum(product: torch.Tensor) -> torch.Tensor:
     """Return Σ|…| for each picture without a second copy of the map."""
-    return torch.linalg.vector_norm(product.flatten(1), ord=1, dim=1)
+    total: torch.Tensor = torch.linalg.vector_norm(product.flatten(1), ord=1, dim=1)
+    return total

@@ -138,11 +138,11 @@ def _scores_from_json(document: dict[str, object]) -> Scores:
         seed=int(str(plain["seed"])),
         targets=str(plain["targets"]),
         pictures=tuple(str(name) for name in _list(plain["pictures"])),
-        loss=LayerScore(**_mapping(plain["loss"])),
+        loss=_score(plain["loss"]),
         candidates=tuple(_candidate(_mapping(entry)) for entry in _list(plain["candidates"])),
         tables=tuple(_table(_mapping(entry)) for entry in _list(plain["scores"])),
         fit_errors={
-            layer: {name: float(value) for name, value in _mapping(errors).items()}
+            layer: {name: _float(value) for name, value in _mapping(errors).items()}
             for layer, errors in _mapping(plain["fit_errors"]).items()
         },
     )
@@ -173,11 +173,19 @@ def _table(entry: dict[str, object]) -> ScoreTable:
     return ScoreTable(
         criterion=str(entry["criterion"]),
         substitute=None if substitute is None else str(substitute),
-        layers={
-            name: LayerScore(**_mapping(score))
-            for name, score in _mapping(entry["layers"]).items()
-        },
+        layers={name: _score(score) for name, score in _mapping(entry["layers"]).items()},
     )
+
+
+def _score(entry: object) -> LayerScore:
+    score = _mapping(entry)
+    return LayerScore(_float(score["mean"]), _float(score["std"]))
+
+
+def _float(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"a number, found {type(value).__name__}")
+    return float(value)
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -134,8 +134,8 @@ def _check_disjoint(test: Dataset, calibration: Dataset) -> None:
     both = [p.name for p in calibration.pictures if p.path.resolve() in tested]
     if both:
         raise EdgeError(
-            f"{len(both)} pictures ({both[0]}, …) are both in --data and in --calibration; leave "
-            "--calibration out to have the data split"
+            f"{len(both)} pictures ({both[0]}, …) are both in --data and in --calibration; "
+            "leave --calibration out to have the data split"
         )
 
 

@@ -77,7 +77,8 @@ class Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, C_in, H, W) to (B, C_out, ceil(H / s_h), ceil(W / s_w))."""
-        return self.conv(self.pool(x))
+        result: torch.Tensor = self.conv(self.pool(x))
+        return result
 
     def pool(self, x: torch.Tensor) -> torch.Tensor:
         """Average over the stride's window; the last window may be cut short."""

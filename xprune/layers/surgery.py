@@ -1,4 +1,4 @@
-"""Exchange layers for their substitutes in a copy of the network, and cut away what went dead."""
+"""Exchange layers for their substitutes in a copy of a network; cut away what went dead."""
 
 from __future__ import annotations
 

@@ -61,6 +61,7 @@ def measure_latency_table(
     network: nn.Module,
     candidates: Sequence[Candidate],
     *,
+    graph: bytes,
     export: Callable[[nn.Module], bytes],
     images: Sequence[Image],
     session: SessionSettings,
@@ -72,6 +73,7 @@ def measure_latency_table(
     Args:
         network: The unpruned network.
         candidates: Its layers.
+        graph: The network's own ONNX, from `export`.
         export: Turns a network into ONNX whose nodes are named after its layers.
         images: Inputs (1, 3, H, W) to run.
         session: How onnxruntime runs.
@@ -79,7 +81,6 @@ def measure_latency_table(
         on_graph: Called with a label before each graph that is exported and timed.
     """
     on_graph("the network")
-    graph = export(network)
     runner = open_session(graph, session)
     base = measure_latency(
         lambda: runner.run(images[0]), warmup_runs=5, min_runs=40, min_time_s=0.5

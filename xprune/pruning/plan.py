@@ -1,4 +1,4 @@
-"""The plan: which layers go, what takes their place, and why. `plan.json` is made to be edited."""
+"""The plan: which layers go, what takes their place, and why; made to be edited by hand."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def write_plan(path: Path, plan: PrunePlan) -> None:
 
 
 def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
-    """Read `plan.json`, written by `plan` or edited by hand: layer and substitute are enough.
+    """Read `plan.json`, also one edited by hand: layer and substitute are enough.
 
     Raises:
         EdgeError: If it is missing or malformed, or names layers or substitutes that do not fit.

@@ -9,7 +9,6 @@ import numpy as np
 
 from runtime_bench.compare import compare_in_turn
 from runtime_bench.errors import EdgeError
-from runtime_bench.files import sha256_of
 from runtime_bench.machine import describe_machine
 from runtime_bench.progress import track
 from runtime_bench.session import Session, open_session
@@ -81,21 +80,22 @@ def make_plan(bench: Workbench, scores: Scores, asked: Request) -> PrunePlan:
             scores, criterion=config.criterion, substitute=config.substitute, asked=asked
         )
     export_baseline(bench)
-    table = latency_table(bench, scores)
+    table = latency_table(bench)
     return _timed_plan(bench, scores, table, asked)
 
 
-def latency_table(bench: Workbench, scores: Scores) -> LatencyTable:
+def latency_table(bench: Workbench) -> LatencyTable:
     """Return the run's latency table, measured now unless it holds already."""
     path = bench.run.file(LATENCY_FILE)
     settings = _table_settings(bench)
     if path.exists():
-        table = read_latency_table(path, scores.candidates)
+        table = read_latency_table(path, bench.candidates)
         if table.settings == settings:
             return table
     table = measure_latency_table(
         bench.detector.network,
-        scores.candidates,
+        bench.candidates,
+        graph=bench.unpruned_graph,
         export=bench.raw_graph,
         images=bench.timed_images,
         session=bench.session,
@@ -126,8 +126,8 @@ def _timed_plan(
     assert speedup is not None
     if speedup <= 1:
         raise EdgeError(
-            f"{asked} is reached without pruning: the model takes {clock.total_s * 1000:.2f} ms "
-            "here; ask for less"
+            f"{asked} is reached without pruning: the model takes "
+            f"{clock.total_s * 1000:.2f} ms here; ask for less"
         )
     wanted_s = target_s = clock.total_s * (1 - 1 / (speedup * (1 + MARGIN)))
     best: PrunePlan | None = None
@@ -175,9 +175,7 @@ class _Stopwatch:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
-        self.base = self._runner(
-            open_session(bench.raw_graph(bench.detector.network), bench.session)
-        )
+        self.base = self._runner(open_session(bench.unpruned_graph, bench.session))
         whole = self._runner(open_session(bench.run.file(BASELINE_MODEL), bench.session))
         comparison = compare_in_turn(whole, self.base, min_rounds=60, min_time_s=1.5)
         self.base_s = float(np.median(comparison.second_s))
@@ -200,14 +198,9 @@ class _Stopwatch:
 
 
 def _cut(bench: Workbench, scores: Scores, made: PrunePlan) -> bytes:
-    """Return the graph of the plan's structure; the weights of its substitutes are not solved."""
+    """Return the graph of the plan's structure, its substitutes not yet solved."""
     candidates = {candidate.name: candidate for candidate in scores.candidates}
     replacements = [
         replacement(candidates[choice.layer], choice.substitute) for choice in made.choices
     ]
     return bench.raw_graph(apply_plan(bench.detector.network, replacements))
-
-
-def plan_inputs(bench: Workbench) -> str:
-    """Return the checksum of the plan, for the provenance of what is made from it."""
-    return sha256_of(bench.run.file(PLAN_FILE))

@@ -99,7 +99,7 @@ def cut_network(
 def _layers_to_solve(
     cut: nn.Module, removed: Sequence[str], scores: Scores, *, convolutions: bool
 ) -> list[str]:
-    """Return the layers to solve; those that run before the first cut see what they always saw."""
+    """Return the layers to solve; what runs before the first cut sees what it always saw."""
     order = [candidate.name for candidate in scores.candidates]
     first = min(order.index(name) for name in removed)
     before = set(order[:first])

@@ -151,6 +151,11 @@ class Workbench:
             for index in range(min(TIMED_PICTURES, len(self.calibration.pixels)))
         ]
 
+    @cached_property
+    def unpruned_graph(self) -> bytes:
+        """The unpruned network's ONNX with a raw output."""
+        return self.raw_graph(self.detector.network)
+
     def grey_image(self) -> Image:
         """Return an input (1, 3, H, W) without a picture on it."""
         return np.full((1, 3, *self.size), self.spec.pad_value / 255, dtype=np.float32)
