@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime_bench.cli import COMMANDS, EdgeGroup
-from runtime_bench.errors import EdgeError
+from runtime_bench.errors import EdgeError, UsageError
 
 if TYPE_CHECKING:
     from xprune.run_folder import RunFolder
@@ -54,7 +54,10 @@ _MODEL_OPTIONS = (
 _RUN_OPTIONS = (
     *_MODEL_OPTIONS,
     click.option(
-        "--config", "config_file", type=click.Path(path_type=Path), help="Options as TOML."
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="Options as TOML; one that is given here goes before.",
     ),
     click.option(
         "--data", help="Labelled pictures: COCO JSON or data.yaml.  [default: builtin]"
@@ -217,37 +220,52 @@ def layers(latency: bool, as_json: bool, **options: Any) -> None:
 def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> RunFolder:
     """Open the run's folder and run the stages up to `last`."""
     _need_prune_extra()
-    from xprune.config import parse_imgsz, read_config
-    from xprune.pipeline import run_until
+    from xprune.config import merged, read_config
     from xprune.run_folder import open_run
 
     config_file, out = options.pop("config_file"), options.pop("out")
+    from_file = read_config(config_file) if config_file else {}
+    out = out or _path(from_file.pop("out", None), config_file)
+    if out is None and not new:
+        raise UsageError("say which run: --out runs/a, the folder that `attribute` made")
+    run = open_run(out, merged(from_file, _given(options)), stage=last, new=new)
+
+    from xprune.pipeline import run_until  # takes seconds; what is above may fail before
+
+    run_until(run, last, _say)
+    return run
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, in the form that the configuration takes."""
+    from xprune.config import parse_imgsz
+
     given = {name: value for name, value in options.items() if value is not None}
     if "imgsz" in given:
         given["imgsz"] = parse_imgsz(given["imgsz"])
-    from_file = read_config(config_file) if config_file else {}
-    out = out or (Path(str(from_file.pop("out"))) if "out" in from_file else None)
-    if out is None and not new:
-        raise click.UsageError("say which run: --out runs/a, the folder that `attribute` made")
-    run = open_run(out, {**from_file, **given}, stage=last, new=new)
-    run_until(run, last, lambda line: click.echo(line, err=True))
-    return run
+    return given
+
+
+def _path(out: object, config_file: Path) -> Path | None:
+    if out is not None and not (isinstance(out, str) and out):
+        raise UsageError(f"{config_file}: out is {out!r}, not the path of a folder")
+    return Path(out) if out else None
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _workbench(options: dict[str, Any]) -> Workbench:
     """Return a workbench for a model alone, without a run's folder."""
     from dataclasses import replace
 
-    from xprune.config import make_config, parse_imgsz
+    from xprune.config import make_config
     from xprune.run_folder import RunFolder
     from xprune.stages.workbench import Workbench
 
-    given = {name: value for name, value in options.items() if value is not None}
-    if "imgsz" in given:
-        given["imgsz"] = parse_imgsz(given["imgsz"])
-    config = replace(make_config(given), data=None)
-    run = RunFolder(Path(), config)
-    return Workbench(run, lambda line: click.echo(line, err=True))
+    config = replace(make_config(_given(options)), data=None)
+    return Workbench(RunFolder(Path(), config), _say)
 
 
 def _need_prune_extra() -> None:

@@ -214,6 +214,8 @@ def options_until(stage: str) -> tuple[str, ...]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
     return "not given" if value is None else str(value)
 
 

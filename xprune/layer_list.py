@@ -28,7 +28,7 @@ def list_layers(bench: Workbench, *, latency: bool) -> list[dict[str, Any]]:
         for candidate in bench.candidates
     ]
     if latency:
-        # Grey, since a model alone has no pictures; a convolution's time does not depend on them.
+        # Grey, since a model alone has no pictures; a convolution takes the same time on them.
         times = node_times(
             bench.unpruned_graph,
             [bench.grey_image()],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
+from runtime_bench.errors import EdgeError
 from xprune.run_folder import RunFolder
 from xprune.stages.attribute import attribute
 from xprune.stages.export import export
@@ -22,9 +24,24 @@ STAGES: Mapping[str, Callable[[Workbench], None]] = {
 
 
 def run_until(run: RunFolder, last: str, say: Callable[[str], None]) -> None:
-    """Run the stages up to `last`; those that are done already are passed over."""
+    """Run the stages up to `last`; those that are done already are passed over.
+
+    A new run is checked first, as far as that is quick; if it fails, nothing is written.
+    """
     bench = Workbench(run, say)
-    for name, stage in STAGES.items():
-        stage(bench)
-        if name == last:
-            return
+    if run.stage is None:
+        bench.check()
+        say(f"Beginning {run.path}")
+    else:
+        say(f"Continuing {run.path}")
+    run.settle(last)
+    try:
+        for name, stage in STAGES.items():
+            stage(bench)
+            if name == last:
+                return
+    except EdgeError:
+        # Else a request that could not be met would bind the folder for ever.
+        with contextlib.suppress(EdgeError):
+            run.forget_unmade()
+        raise

@@ -19,10 +19,8 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
     console.print(_figures(summary))
     console.print(_removed(summary))
     low, high = summary["speedup_interval"]
-    kept = summary["after"]["ap"] / summary["before"]["ap"] if summary["before"]["ap"] else 0.0
     console.print(
-        f"{summary['speedup']:.2f} times as fast ({low:.2f} to {high:.2f}), "
-        f"{kept:.1%} of the AP kept.",
+        f"{summary['speedup']:.2f} times as fast ({low:.2f} to {high:.2f}), {_kept(summary)}.",
         style="bold",
         highlight=False,
     )
@@ -30,6 +28,13 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
     console.print(
         f"Artifact: {artifact}\nReport:   {artifact / 'report.html'}", highlight=False
     )
+
+
+def _kept(summary: Any) -> str:
+    before, after = summary["before"]["ap"], summary["after"]["ap"]
+    if before <= 0:
+        return "no AP to keep: the unpruned model finds nothing on the test pictures"
+    return f"{after / before:.1%} of the AP kept"
 
 
 def _figures(summary: Any) -> Table:

@@ -1,7 +1,7 @@
-"""Measure one arm of a benchmark in a process of its own, so that no arm warms another's memory.
+"""Measure one arm of a benchmark in a process of its own: no arm warms another's memory.
 
-Of glibc's settings only one is changed, the same as in `runtime_bench.memory`: blocks from 1 MiB
-on go back to the system at once, since what an allocator keeps would read as need.
+Of glibc's settings only one is changed, the same as in `runtime_bench.memory`: blocks from
+1 MiB on go back to the system at once, since what an allocator keeps would read as need.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def cost_of(work: Callable[[], object]) -> Cost:
     """Do some work and return what it cost.
 
     Raises:
-        EdgeError: If the kernel does not tell a process about its memory (it is Linux that does).
+        EdgeError: If the kernel does not tell a process about its memory (Linux does).
     """
     try:
         (PROCESS_FOLDER / "clear_refs").write_text("5")  # the peak starts anew from here

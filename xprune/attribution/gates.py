@@ -19,8 +19,8 @@ from xprune.layers.hooks import placed
 
 Substitutes = Mapping[str, Mapping[str, nn.Module]]  # layer, name of substitute: module
 
-# Moments are taken of a few pictures at a time: products of this size (1 MiB) stay in the cache,
-# and attribution needs no second copy of a whole batch's map.
+# Moments are taken of a few pictures at a time: products of this size (1 MiB of floats) stay in
+# the cache, and a second copy of a whole batch's map is never needed.
 CHUNK_ELEMENTS = 1 << 18
 
 
@@ -30,7 +30,7 @@ class GateMoments:
 
     Attributes:
         elements: Elements of the layer's output for one picture, over all its calls.
-        activation_abs: Σ|g · y| over the elements, y the output and g the loss's gradient there.
+        activation_abs: Σ|g · y| over the elements, y the output, g the loss's gradient there.
         removal_abs: For each substitute r, Σ|g · (y - r)|.
         removal_sum: For each substitute r, Σ g · (y - r), the gradient of the gate.
     """

@@ -18,7 +18,7 @@ from typing import Any, cast
 import click
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -67,8 +67,7 @@ _WARMUP_STEPS = 400
 _WEIGHT_DECAY = 0.02
 _LONGEST_GRADIENT = 10.0
 _EMA_DECAY, _EMA_RAMP_STEPS = 0.9985, 400
-_PLAIN_PART = 0.15  # of the steps, at the end, on pictures that are not scaled or moved
-_SAVE_EVERY = 500
+_SAVE_EVERY = 250
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ class Settings:
     Attributes:
         steps: Of the whole training; the learning rate depends on it.
         batch: Pictures in a step.
-        size_px: Side of the square that pictures are letterboxed to.
+        size_px: Side of the square that pictures are letterboxed to at first, which is quick.
+        final_size_px: The same for the last steps, and for the detector afterwards.
         seed: Of the first weights and of the batches, not of the scenes.
         pool: Number of scenes that batches are chosen from.
     """
@@ -86,8 +86,13 @@ class Settings:
     steps: int
     batch: int
     size_px: int
+    final_size_px: int
     seed: int
     pool: int
+
+    def is_final(self, step: int) -> bool:
+        """Whether `step` is of the last sixth: larger pictures, not scaled or moved any more."""
+        return 6 * step >= 5 * self.steps
 
 
 @dataclass
@@ -140,9 +145,12 @@ def learning_rate(step: int, steps: int) -> float:
 def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, float]:
     """Take one step and return its losses by name."""
     step = training.step
-    plain = step >= settings.steps * (1 - _PLAIN_PART)
     batch = make_batch(
-        pool, count=settings.batch, seed=settings.seed, step=step, vary_geometry=not plain
+        pool,
+        count=settings.batch,
+        seed=settings.seed,
+        step=step,
+        vary_geometry=not settings.is_final(step),
     )
     batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
     for group in training.optimizer.param_groups:
@@ -229,17 +237,22 @@ def run_training(out: Path, settings: Settings, console: Console) -> None:
     state_path = out.with_name(f"{out.stem}.training.pt")
     if state_path.exists():
         resume(state_path, training, settings)
-    drawing = track(range(settings.pool), "drawing", console=console)
-    pool = draw_pool(drawing, seed=TRAIN_SEED, size_px=settings.size_px)
+    pool: Pool | None = None
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:
         bar = progress.add_task("training", total=settings.steps, loss="")
         while training.step < settings.steps:
+            size_px = settings.size_px
+            if settings.is_final(training.step):
+                size_px = settings.final_size_px
+            if pool is None or pool.pictures.shape[-1] != size_px:
+                progress.log(f"drawing {settings.pool} scenes at {size_px} px")
+                pool = draw_pool(range(settings.pool), seed=TRAIN_SEED, size_px=size_px)
             parts = train_step(training, pool, settings)
             text = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
             progress.update(bar, completed=training.step, loss=text)
             if training.step % _SAVE_EVERY == 0 or training.step == settings.steps:
-                save_weights(out, training.average, settings.size_px)
+                save_weights(out, training.average, settings.final_size_px)
                 save_state(state_path, training, settings)
                 progress.log(f"step {training.step}: {text}")
     state_path.unlink()
@@ -254,6 +267,14 @@ _COUNT = click.IntRange(min=1)
 @click.option("--batch", default=16, type=_COUNT, show_default=True, help="Pictures in a step.")
 @click.option(
     "--size", "size_px", default=192, type=_COUNT, show_default=True, help="Side, px."
+)
+@click.option(
+    "--final-size",
+    "final_size_px",
+    default=256,
+    type=_COUNT,
+    show_default=True,
+    help="Side in the last sixth of the steps, px.",
 )
 @click.option(
     "--pool", default=8000, type=_COUNT, show_default=True, help="Scenes drawn to train on."

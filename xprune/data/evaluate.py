@@ -11,6 +11,7 @@ from torch import nn
 from runtime_bench.coco import Accuracy, average_precision
 from runtime_bench.dataset import Picture
 from runtime_bench.decode import decode_yolo
+from runtime_bench.detections import Detections
 from runtime_bench.manifest import InputSpec, OutputSpec
 from runtime_bench.preprocess import place
 from runtime_bench.progress import track
@@ -39,14 +40,14 @@ def network_accuracy(
         quiet: Show no progress.
     """
     limits = OutputSpec()
-    found = []
+    found: list[Detections] = []
     batches = -(-len(pictures) // batch)
     with torch.no_grad():
         for images in track(
             tensors.batches(batch), label="Scoring pictures", total=batches, quiet=quiet
         ):
             for raw in decoded(images):
-                placement, _ = place(pictures[len(found)].size, spec)
+                placement = place(pictures[len(found)].size, spec)
                 detections = decode_yolo(
                     raw.numpy(),
                     min_score=limits.min_score,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime_bench.dataset import Dataset, Picture, match_classes, read_dataset, verify_pictures
 from runtime_bench.errors import EdgeError
-from xprune.builtin.scenes import CALIBRATION_SEED, TEST_SEED, write_scenes
+from xprune.builtin.scenes import CALIBRATION_SEED, CLASS_NAMES, TEST_SEED, write_scenes
+from xprune.config import BUILTIN
 
-BUILTIN = "builtin"
 BUILTIN_TEST_PICTURES = 300
 
 
@@ -46,26 +46,50 @@ class PictureSets:
     calibration: Dataset
 
 
-def read_picture_sets(
-    request: PictureRequest, names: tuple[str, ...], *, scenes: Path
-) -> PictureSets:
-    """Read, check, split and match the pictures of a run.
+def class_names(data: str, labelled: Callable[[], Dataset]) -> tuple[str, ...]:
+    """Return the names of the classes in a run's data, for a detector that brings none.
+
+    Args:
+        data: A COCO JSON, a data.yaml, or `builtin`, whose names are known without reading.
+        labelled: Returns what is read from `data`, for the others.
+    """
+    return CLASS_NAMES if data == BUILTIN else labelled().names
+
+
+def read_labelled(request: PictureRequest, *, scenes: Path) -> Dataset:
+    """Read the labelled pictures of a run, neither decoded nor matched yet.
 
     Args:
         request: What the run asks for.
-        names: The detector's classes; labels of the result index them.
         scenes: A folder for the built-in scenes, where `builtin` is asked for.
 
     Raises:
-        EdgeError: If data is faulty, too few, not labelled for testing, or the same picture
-            would both test and be scored on.
+        EdgeError: If the data is faulty or has no labels.
     """
-    test = _read(request, request.data, scenes / "test")
-    if not test.labelled:
+    dataset = _read(request, request.data, scenes / "test")
+    if not dataset.labelled:
         raise EdgeError(
             f"{request.data}: pictures without labels cannot test; give labelled --data, and "
             "unlabelled pictures as --calibration"
         )
+    return dataset
+
+
+def split_and_match(
+    request: PictureRequest, test: Dataset, names: tuple[str, ...], *, scenes: Path
+) -> PictureSets:
+    """Check the pictures of a run, split them, and match their classes with the detector's.
+
+    Args:
+        request: What the run asks for.
+        test: What `read_labelled` returned.
+        names: The detector's classes; labels of the result index them.
+        scenes: A folder for the built-in scenes, where `builtin` is asked for.
+
+    Raises:
+        EdgeError: If data is faulty or too few, a class is not the detector's, or the same
+            picture would both test and be scored on.
+    """
     if request.calibration is None and request.data == BUILTIN:
         request = replace(request, calibration=BUILTIN)
     if request.calibration is None:
@@ -73,8 +97,10 @@ def read_picture_sets(
     else:
         calibration = _read(request, request.calibration, scenes / "calibration")
         _check_disjoint(test, calibration)
-        calibration = _some(calibration, request.calibration_count, request.seed)
-        test = _some(test, request.test_count, request.seed)
+        calibration = _some(
+            calibration, request.calibration_count, request.seed, option="--calibration-images"
+        )
+        test = _some(test, request.test_count, request.seed, option="--images")
     return PictureSets(
         test=match_classes(verify_pictures(test, skip_bad=request.skip_bad), names),
         calibration=_labels_if_matching(
@@ -93,9 +119,10 @@ def _read(request: PictureRequest, source: str, scenes: Path) -> Dataset:
             else request.calibration_count
         )
         seed = TEST_SEED if testing else CALIBRATION_SEED
-        path = scenes / "instances.json"
+        # The count is in the name: a run may ask for another one after an error.
+        path = scenes.with_name(f"{scenes.name}-{count}") / "instances.json"
         if not path.exists():
-            path = write_scenes(scenes, count=count, seed=seed)
+            path = write_scenes(path.parent, count=count, seed=seed)
     else:
         path = Path(source)
         images_dir = request.images_dir if source == request.data else None
@@ -114,12 +141,18 @@ def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset]
         pictures[: request.calibration_count],
         pictures[request.calibration_count :][: request.test_count],
     )
-    return replace(dataset, pictures=held), replace(dataset, pictures=rest)
+    # What reading skipped is listed once, with the test pictures.
+    return replace(dataset, pictures=held, skipped=()), replace(dataset, pictures=rest)
 
 
-def _some(dataset: Dataset, count: int | None, seed: int) -> Dataset:
-    if count is None or count >= len(dataset.pictures):
+def _some(dataset: Dataset, count: int | None, seed: int, *, option: str) -> Dataset:
+    if count is None:
         return dataset
+    if count > len(dataset.pictures):
+        raise EdgeError(
+            f"{dataset.source} has {len(dataset.pictures)} pictures, and {option} asks for "
+            f"{count}; give a lower {option}, or more pictures"
+        )
     return replace(dataset, pictures=_shuffled(dataset.pictures, seed)[:count])
 
 

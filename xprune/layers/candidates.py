@@ -2,12 +2,12 @@
 
 A candidate is a submodule with weights that takes one feature map and returns one. The same
 shape in and out can be bypassed; other channels or an integer stride can still be replaced by
-something cheaper. No architecture is listed anywhere, so one that nobody here has seen works too.
+something cheaper. No architecture is listed anywhere, so one that nobody has seen works too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,15 @@ import torch
 from torch import nn
 
 Shape = tuple[int, int, int]
+
+# Export folds a batch normalisation into its convolution, and the others cost next to nothing:
+# removing one alone wins no time.
+NORMALISATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
         Candidate(
             name=name,
             type=type(modules[name]).__name__,
-            parent=_nearest_ancestor(name, found),
+            parent=nearest_ancestor(name, found),
             input_shapes=tuple(calls[name].inputs),
             output_shapes=tuple(calls[name].outputs),
             parameters=sum(weight.numel() for weight in modules[name].parameters()),
@@ -96,8 +105,18 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
     )
 
 
+def nearest_ancestor(name: str, found: Collection[str]) -> str | None:
+    """Return the smallest module of `found` that contains the module `name`, by their paths."""
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        ancestor = ".".join(parts[:length])
+        if ancestor in found:
+            return ancestor
+    return None
+
+
 def count_macs(network: nn.Module, run: Callable[[], object]) -> int:
-    """Return the multiply-adds of the convolutions and linear layers in one `run`."""
+    """Return the multiply-adds of convolutions and linear layers in a `run` of batch one."""
     modules = {name: module for name, module in network.named_modules() if name}
     with torch.no_grad(), _recorded_calls(modules) as calls:
         run()
@@ -115,13 +134,13 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
             started.append(name)
 
     def note_end(
-        name: str, module: nn.Module, args: tuple[object, ...], output: object
+        name: str, module: nn.Module, args: tuple[object, ...], named: object, output: object
     ) -> None:
         seen = calls[name]
-        if len(args) == 1 and _is_feature_map(args[0]) and _is_feature_map(output):
+        seen.macs += _macs(module, args, output)
+        if not named and len(args) == 1 and _are_feature_maps(args[0], output):
             seen.inputs.append(_shape(args[0]))
             seen.outputs.append(_shape(output))
-            seen.macs += _macs(module, output)
         else:
             seen.one_to_one = False
 
@@ -130,7 +149,10 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
         handles.append(module.register_forward_pre_hook(lambda *_, name=name: note_start(name)))
         handles.append(
             module.register_forward_hook(
-                lambda module, args, output, name=name: note_end(name, module, args, output)
+                lambda module, args, named, output, name=name: note_end(
+                    name, module, args, named, output
+                ),
+                with_kwargs=True,
             )
         )
     try:
@@ -141,10 +163,14 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
 
 
 def _can_be_replaced(module: nn.Module, calls: _Calls) -> bool:
-    # A normalisation is folded into its convolution at export: removing it alone wins nothing.
-    is_norm = isinstance(module, nn.modules.batchnorm._NormBase | nn.GroupNorm)
-    if is_norm or not calls.one_to_one or not any(True for _ in module.parameters()):
+    has_weights = any(True for _ in module.parameters())
+    if isinstance(module, NORMALISATIONS) or not calls.one_to_one or not has_weights:
         return False
+    # One substitute serves all calls, so they must agree on the channels and the stride.
+    channels = {
+        (in_shape[0], out_shape[0])
+        for in_shape, out_shape in zip(calls.inputs, calls.outputs, strict=True)
+    }
     strides = {
         (-(-in_height // out_height), -(-in_width // out_width))
         for (_, in_height, in_width), (_, out_height, out_width) in zip(
@@ -155,7 +181,8 @@ def _can_be_replaced(module: nn.Module, calls: _Calls) -> bool:
         in_shape[1] >= out_shape[1] and in_shape[2] >= out_shape[2]
         for in_shape, out_shape in zip(calls.inputs, calls.outputs, strict=True)
     )
-    return len(strides) == 1 and fits and _reaches(calls, next(iter(strides)))
+    alike = len(channels) == 1 and len(strides) == 1
+    return alike and fits and _reaches(calls, next(iter(strides)))
 
 
 def _reaches(calls: _Calls, stride: tuple[int, int]) -> bool:
@@ -166,8 +193,11 @@ def _reaches(calls: _Calls, stride: tuple[int, int]) -> bool:
     )
 
 
-def _is_feature_map(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim == 4
+def _are_feature_maps(x: object, y: object) -> bool:
+    """Whether both are (B, C, H, W), of the same pictures."""
+    if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
+        return False
+    return x.ndim == y.ndim == 4 and len(x) == len(y)
 
 
 def _shape(value: object) -> Shape:
@@ -176,21 +206,17 @@ def _shape(value: object) -> Shape:
     return int(channels), int(height), int(width)
 
 
-def _macs(module: nn.Module, output: object) -> int:
-    assert isinstance(output, torch.Tensor)
-    if not isinstance(module, nn.Conv2d):
+def _macs(module: nn.Module, args: tuple[object, ...], output: object) -> int:
+    # Each output element of a convolution or a linear layer is a sum over one row of weights;
+    # of a transposed convolution, each input element is spread by one.
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        elements = args[0]
+    elif isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        elements = output
+    else:
         return 0
-    per_element = module.in_channels // module.groups * module.kernel_size[0]
-    return output[0].numel() * per_element * module.kernel_size[1]
-
-
-def _nearest_ancestor(name: str, found: set[str]) -> str | None:
-    parts = name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        ancestor = ".".join(parts[:length])
-        if ancestor in found:
-            return ancestor
-    return None
+    assert isinstance(elements, torch.Tensor)
+    return elements[0].numel() * module.weight[0].numel()
 
 
 def _is_inside(name: str, ancestor: str) -> bool:

@@ -61,10 +61,13 @@ class Moments:
 def is_solvable(layer: nn.Module) -> bool:
     """Whether `fit` can set the weights of `layer`.
 
-    Grouped convolutions are left alone: the few inputs of a channel leave nothing to gain.
+    Grouped convolutions are left alone: the few inputs of a channel leave nothing to gain. So
+    are those whose padding is not a number of zeros.
     """
-    plain = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros"
-    return isinstance(layer, Affine | Linear) or plain
+    if not isinstance(layer, nn.Conv2d):
+        return isinstance(layer, Affine | Linear)
+    in_zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return layer.groups == 1 and in_zeros
 
 
 def new_moments(layer: nn.Module) -> Moments:
@@ -88,8 +91,8 @@ def add_samples(
     """Add pictures: `inputs` (B, C, H, W), `wanted` (B, S, O) from `sampled_outputs`."""
     if isinstance(layer, nn.Conv2d):
         # Picture by picture: the columns of a 3x3 kernel are nine times the feature map.
-        for picture, outputs in zip(inputs.split(1), wanted, strict=True):
-            moments.add(_columns(layer, picture), outputs)
+        for index, outputs in enumerate(wanted):
+            moments.add(_columns(layer, inputs[index : index + 1]), outputs)
         return
     pooled = layer.pool(inputs) if isinstance(layer, Linear) else inputs
     moments.add(sampled_outputs(pooled).flatten(0, 1), wanted.flatten(0, 1))
@@ -134,12 +137,13 @@ def fit(layer: nn.Module, moments: Moments, *, norm: nn.BatchNorm2d | None = Non
 
 
 def _ridge(moments: Moments, start: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Return the (I + 1, O) weights, pulled towards `start`; the last row, the bias, is free."""
+    """Return (I + 1, O) weights, pulled towards `start`; the last row, the bias, is free."""
     size = len(moments.inputs) - 1
     penalty = moments.inputs.diagonal()[:size].mean().clamp_min(1e-12) * ridge
     system = moments.inputs.clone()
     system.diagonal()[:size] += penalty
-    return start + torch.linalg.solve(system, moments.cross - moments.inputs @ start)
+    step: torch.Tensor = torch.linalg.solve(system, moments.cross - moments.inputs @ start)
+    return start + step
 
 
 def _fit_convolution(
@@ -177,7 +181,7 @@ def _fit_affine(layer: Affine, moments: Moments) -> torch.Tensor:
     system = moments.inputs.clone()
     system[:, 0, 0] *= 1 + RIDGE
     system[:, 0, 0] += 1e-12
-    weights = torch.linalg.solve(system, moments.cross)
+    weights: torch.Tensor = torch.linalg.solve(system, moments.cross)
     layer.scale.data.copy_(weights[None, :, 0, None, None])
     layer.shift.data.copy_(weights[None, :, 1, None, None])
     return weights

@@ -21,9 +21,11 @@ def apply_plan(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Mo
     The weights of the substitutes are not solved yet; `network` itself is left untouched.
 
     Raises:
-        EdgeError: If the network has no such layer, or one layer contains another.
+        EdgeError: If the network has no such layer, one layer contains another, or a substitute
+            is larger than anything in this network.
     """
     _check_names(network, replacements)
+    _check_sizes(network, replacements)
     removed = {id(network.get_submodule(wanted.layer)): wanted for wanted in replacements}
     # Removed layers are not worth a copy: the memo hands the copy their substitutes instead.
     memo: dict[int, object] = {
@@ -74,14 +76,19 @@ def _replacement_from_json(entry: object) -> Replacement:
     if not isinstance(entry, Mapping) or set(entry) != set(Replacement.__dataclass_fields__):
         raise problem
     stride, sizes = entry["stride"], (entry["in_channels"], entry["out_channels"])
+    layer, substitute = entry["layer"], entry["substitute"]
     numbers_ok = (
         isinstance(stride, list)
         and len(stride) == 2
         and all(type(number) is int and 1 <= number <= 65_536 for number in (*stride, *sizes))
     )
-    if not numbers_ok or entry["substitute"] not in SUBSTITUTES:
+    texts_ok = isinstance(layer, str) and isinstance(substitute, str)
+    if not numbers_ok or not texts_ok or substitute not in SUBSTITUTES:
         raise problem
-    return Replacement(str(entry["layer"]), entry["substitute"], *sizes, (stride[0], stride[1]))
+    keeps_shape = sizes[0] == sizes[1] and stride == [1, 1]
+    if substitute in ("identity", "affine") and not keeps_shape:
+        raise problem
+    return Replacement(layer, substitute, *sizes, (stride[0], stride[1]))
 
 
 def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> None:
@@ -92,10 +99,34 @@ def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> Non
             raise EdgeError(
                 f"the network has no layer '{name}'; `xprune-edge layers` lists them"
             )
+        if not any(True for _ in network.get_submodule(name).parameters()):
+            raise EdgeError(f"'{name}' has no weights: it is no layer that can be replaced")
         if any(other != name and name.startswith(f"{other}.") for other in names):
             raise EdgeError(f"the plan names '{name}' and a layer that contains it; name one")
     if len(set(names)) != len(names):
         raise EdgeError("the plan names a layer twice; each can be replaced once")
+
+
+def _check_sizes(network: nn.Module, replacements: Sequence[Replacement]) -> None:
+    """Refuse what a forged checkpoint could ask for, before memory is spent on it."""
+    weights = [*network.parameters()]
+    inputs = [m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+    widest = max([1, *inputs, *(side for weight in weights for side in weight.shape)])
+    for wanted in replacements:
+        if max(wanted.in_channels, wanted.out_channels) > widest:
+            raise EdgeError(
+                f"the plan gives '{wanted.layer}' {wanted.in_channels} channels in and "
+                f"{wanted.out_channels} out, but this network has {widest} at most: the plan "
+                "is of another network"
+            )
+    linear = [wanted for wanted in replacements if wanted.substitute == "linear"]
+    asked = sum(wanted.in_channels * wanted.out_channels for wanted in linear)
+    # Far more than any plan that makes a network smaller.
+    if asked > 4 * sum(weight.numel() for weight in weights) + widest**2:
+        raise EdgeError(
+            f"the plan's substitutes have {asked:,} weights, more than the network itself: it "
+            "is of another network"
+        )
 
 
 def _dressed(substitute: nn.Module, layer: nn.Module) -> nn.Module:

@@ -32,13 +32,15 @@ OTHER_FORMATS = {
 }
 
 Rebuild = Callable[[nn.Module, list[dict[str, Any]]], nn.Module]
+Names = tuple[str, ...]
 
 
 def load_detector(
     model: str,
     *,
     weights: str | None = None,
-    names: tuple[str, ...] | None = None,
+    names: Names | None = None,
+    names_if_missing: Callable[[], Names | None] = lambda: None,
     seed: int = 0,
     rebuild: Rebuild | None = None,
 ) -> Detector:
@@ -49,6 +51,8 @@ def load_detector(
             .pt, a state dict, our .safetensors), or "builtin".
         weights: For a name or a YAML: a weights file, or "none" for random weights.
         names: The class names, when the file does not hold them or holds others.
+        names_if_missing: Called for the class names when the weights bring none and `names` is
+            None; random weights get as many classes.
         seed: Of random weights.
         rebuild: Puts the substitutes of a plan into a network (structure only); the default is
             that of `xprune.layers.surgery`.
@@ -58,14 +62,23 @@ def load_detector(
         EdgeError: If a file is missing, unreadable, not allowed, or does not fit.
     """
     if model != BUILTIN and _is_architecture(model):
-        return _from_architecture(model, weights, names=names, seed=seed, rebuild=rebuild)
+        return _from_architecture(
+            model,
+            weights,
+            names=names,
+            names_if_missing=names_if_missing,
+            seed=seed,
+            rebuild=rebuild,
+        )
     if weights is not None:
         raise UsageError(
             f"--model {model} brings its own weights; leave --weights out, or give --model"
             " the name or YAML of an architecture"
         )
     path = BUILTIN_WEIGHTS if model == BUILTIN else Path(model)
-    detector = _from_weights(_read_weights(path), names, rebuild=rebuild)
+    content = _read_weights(path)
+    known = names or content.names or names_if_missing()
+    detector = _from_weights(content, known, rebuild=rebuild)
     return replace(detector, name=BUILTIN if model == BUILTIN else path.stem)
 
 
@@ -73,7 +86,8 @@ def _from_architecture(
     model: str,
     weights: str | None,
     *,
-    names: tuple[str, ...] | None,
+    names: Names | None,
+    names_if_missing: Callable[[], Names | None],
     seed: int,
     rebuild: Rebuild | None,
 ) -> Detector:
@@ -87,18 +101,18 @@ def _from_architecture(
     architecture = check_architecture(raw, where=model)
     name = path.stem if path.suffix in YAML_SUFFIXES else model
     if weights == NO_WEIGHTS:
-        return _random(architecture, names, name=name, seed=seed)
+        return _random(architecture, names or names_if_missing(), name=name, seed=seed)
     content = _read_weights(Path(weights))
     if content.plan:
         raise UsageError(
             f"{weights} is a pruned checkpoint and brings its own architecture;"
             f" give it as --model {weights}"
         )
-    classes = names or content.names
-    if classes:
-        architecture["nc"] = len(classes)
+    known = names or content.names or names_if_missing()
+    if known:
+        architecture["nc"] = len(known)
     content = replace(content, architecture=architecture)
-    return replace(_from_weights(content, names, rebuild=rebuild), name=name)
+    return replace(_from_weights(content, known, rebuild=rebuild), name=name)
 
 
 def _is_architecture(model: str) -> bool:

@@ -54,6 +54,8 @@ def choose(
     Returns:
         The chosen options in the order of `parents`, or None when all of them save too little.
     """
+    if most_saved_s(parents, options) < wanted_s:
+        return None
     by_layer: dict[str, list[Option]] = {layer: [] for layer in parents}
     for option in options:
         if option.saved_s > 0:
@@ -63,27 +65,35 @@ def choose(
         children.setdefault(parent, []).append(layer)
     step_s = wanted_s / STEPS
     nodes: dict[str, _Node] = {}
-    for layer in reversed(parents):
+    for layer in reversed(list(parents)):
         inner = [nodes[child] for child in children.get(layer, [])]
         nodes[layer] = _with_own_options(_combined(inner), by_layer[layer], step_s)
     root = _combined([nodes[layer] for layer in children.get(None, [])])
-    if not np.isfinite(root.curve[STEPS]):
-        return None
-    chosen = {option.layer: option for option in _taken(root, STEPS)}
+    # So close to all that can be saved, rounding down may leave nothing but the whole of it.
+    enough = np.isfinite(root.curve[STEPS])
+    taken = _taken(root, STEPS) if enough else _fastest(parents, options)
+    chosen = {option.layer: option for option in taken}
     return [chosen[layer] for layer in parents if layer in chosen]
 
 
 def most_saved_s(parents: Mapping[str, str | None], options: Sequence[Option]) -> float:
     """Return the largest saving that any choice reaches."""
-    best: dict[str, float] = {}
-    inside: dict[str | None, float] = {}
+    return sum(option.saved_s for option in _fastest(parents, options))
+
+
+def _fastest(parents: Mapping[str, str | None], options: Sequence[Option]) -> list[Option]:
+    """Return the options, none inside another, that together save the most."""
+    best: dict[str, Option] = {}
     for option in options:
-        best[option.layer] = max(best.get(option.layer, 0.0), option.saved_s)
-    for layer in reversed(parents):
-        saved = max(best.get(layer, 0.0), inside.get(layer, 0.0))
-        parent = parents[layer]
-        inside[parent] = inside.get(parent, 0.0) + saved
-    return inside.get(None, 0.0)
+        if option.saved_s > (best[option.layer].saved_s if option.layer in best else 0):
+            best[option.layer] = option
+    inside: dict[str | None, list[Option]] = {}
+    for layer in reversed(list(parents)):
+        taken = inside.get(layer, [])
+        if layer in best and best[layer].saved_s > sum(option.saved_s for option in taken):
+            taken = [best[layer]]
+        inside.setdefault(parents[layer], []).extend(taken)
+    return inside.get(None, [])
 
 
 def _combined(children: list[_Node]) -> _Node:

@@ -22,7 +22,7 @@ from runtime_bench.latency import measure_latency
 from runtime_bench.profile import node_times
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
-from xprune.layers.candidates import Candidate
+from xprune.layers.candidates import Candidate, Shape
 from xprune.layers.substitutes import Replacement, applicable, replacement
 from xprune.layers.surgery import apply_plan
 
@@ -32,8 +32,8 @@ VERSION = 1
 PROFILED_RUNS = 60
 
 Image = NDArray[np.float32]
-# A substitute's time depends on these alone: its name, channels in and out, stride, height, width.
-Shape = tuple[str, int, int, int, int, int, int]
+# A substitute's time depends on these alone: its name, and the shapes of all its calls.
+Shapes = tuple[str, tuple[Shape, ...], tuple[Shape, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LatencyTable:
     settings: Mapping[str, object]
 
     def saved_s(self, layer: str, substitute: str) -> float:
-        """Return the seconds won when the substitute takes the layer's place; may be negative."""
+        """Return the seconds won when the substitute takes over; may be negative."""
         return self.layers[layer] - self.substitutes[layer][substitute]
 
 
@@ -81,34 +81,24 @@ def measure_latency_table(
         on_graph: Called with a label before each graph that is exported and timed.
     """
     on_graph("the network")
-    runner = open_session(graph, session)
-    base = measure_latency(
-        lambda: runner.run(images[0]), warmup_runs=5, min_runs=40, min_time_s=0.5
-    )
-    base_s = float(np.median(base.timed_s))
+    base_s = _median_latency_s(graph, images[0], session)
     times = _times_by_node(graph, images, session, base_s)
-    by_shape: dict[Shape, float] = {}
+    by_shape: dict[Shapes, float] = {}
     for group in _groups(candidates):
         on_graph(f"{len(group)} substitutes")
-        cut = apply_plan(network, group)
-        cut_times = _times_by_node(export(cut), images, session, None)
-        for wanted in group:
-            candidate = next(c for c in candidates if c.name == wanted.layer)
-            by_shape[_shape(candidate, wanted.substitute)] = time_inside(
-                cut_times, wanted.layer
-            )
-    return LatencyTable(
-        base_s=base_s,
-        layers={candidate.name: time_inside(times, candidate.name) for candidate in candidates},
-        substitutes={
-            candidate.name: {
-                name: by_shape.get(_shape(candidate, name), 0.0)
-                for name in ("zero", *applicable(candidate))
-            }
-            for candidate in candidates
-        },
-        settings=settings,
-    )
+        cut = export(apply_plan(network, list(group.values())))
+        cut_times = _times_by_node(cut, images, session, None)
+        for shapes, wanted in group.items():
+            by_shape[shapes] = time_inside(cut_times, wanted.layer)
+    layers = {candidate.name: time_inside(times, candidate.name) for candidate in candidates}
+    substitutes = {
+        candidate.name: {
+            name: by_shape.get(_shapes(candidate, name), 0.0)
+            for name in ("zero", *applicable(candidate))
+        }
+        for candidate in candidates
+    }
+    return LatencyTable(base_s, layers, substitutes, settings)
 
 
 def write_latency_table(path: Path, table: LatencyTable) -> None:
@@ -139,35 +129,42 @@ def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTa
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EdgeError(f"{path} lacks or misspells {error}; remove it") from error
-    missing = [c.name for c in candidates if c.name not in table.layers]
-    if missing:
-        raise EdgeError(f"{path} has no time for '{missing[0]}': it is of another network")
+    for candidate in candidates:
+        wanted = {"zero", *applicable(candidate)}
+        known = table.substitutes.get(candidate.name, {})
+        if candidate.name not in table.layers or wanted - set(known):
+            raise EdgeError(f"{path} lacks times of '{candidate.name}'; remove it")
     return table
 
 
-def _groups(candidates: Sequence[Candidate]) -> list[list[Replacement]]:
+def _groups(candidates: Sequence[Candidate]) -> list[dict[Shapes, Replacement]]:
     """Return replacements that see every shape of every substitute, in few networks."""
     waiting = {
-        _shape(candidate, name): replacement(candidate, name)
+        _shapes(candidate, name): replacement(candidate, name)
         for candidate in candidates
         for name in applicable(candidate)
         if name != "identity"  # nothing is left of it in a graph
     }
-    groups: list[list[Replacement]] = []
+    groups: list[dict[Shapes, Replacement]] = []
     while waiting:
-        group: list[Replacement] = []
-        for shape, wanted in list(waiting.items()):
-            if not any(_nested(wanted.layer, other.layer) for other in group):
-                group.append(wanted)
-                del waiting[shape]
+        group: dict[Shapes, Replacement] = {}
+        for shapes, wanted in list(waiting.items()):
+            if not any(_nested(wanted.layer, other.layer) for other in group.values()):
+                group[shapes] = waiting.pop(shapes)
         groups.append(group)
     return groups
 
 
-def _shape(candidate: Candidate, substitute: str) -> Shape:
-    channels_in, _, _ = candidate.input_shapes[0]
-    channels_out, height, width = candidate.output_shapes[0]
-    return (substitute, channels_in, channels_out, *candidate.stride, height, width)
+def _median_latency_s(graph: bytes, image: Image, session: SessionSettings) -> float:
+    runner = open_session(graph, session)
+    samples = measure_latency(
+        lambda: runner.run(image), warmup_runs=5, min_runs=40, min_time_s=0.5
+    )
+    return float(np.median(samples.timed_s))
+
+
+def _shapes(candidate: Candidate, substitute: str) -> Shapes:
+    return substitute, candidate.input_shapes, candidate.output_shapes
 
 
 def _times_by_node(

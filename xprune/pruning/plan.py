@@ -11,7 +11,7 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.attribution.criteria import needs_substitute
 from xprune.attribution.scores import Scores
-from xprune.layers.candidates import Candidate
+from xprune.layers.candidates import Candidate, nearest_ancestor
 from xprune.layers.substitutes import SUBSTITUTES, applicable
 from xprune.pruning.knapsack import Option, choose, most_saved_s
 from xprune.pruning.latency_table import LatencyTable
@@ -114,12 +114,13 @@ def plan_by_count(
     pool = [candidate for candidate in scores.candidates if applicable(candidate, substitute)]
     if asked.fraction is not None:
         pool = [candidate for candidate in pool if candidate.convolution]
-        count = math.ceil(asked.fraction * sum(c.convolution for c in scores.candidates))
-    else:
-        count = asked.layers or 0
-    best = [_cheapest(scores, candidate, criterion, substitute) for candidate in pool]
+    count = _wanted_count(scores, asked)
+    best = sorted(
+        (_cheapest(scores, candidate, criterion, substitute) for candidate in pool),
+        key=lambda option: option.cost,
+    )
     chosen: list[Option] = []
-    for option in sorted(best, key=lambda option: option.cost):
+    for option in best:
         if len(chosen) < count and not any(
             _nested(option.layer, other.layer) for other in chosen
         ):
@@ -129,20 +130,14 @@ def plan_by_count(
             f"{asked} asks for {count} layers, only {len(chosen)} can go with the substitute "
             f"'{substitute}'; ask for fewer or choose another substitute"
         )
-    ranked = {option.layer: rank for rank, option in enumerate(chosen, start=1)}
-    order = {candidate.name: index for index, candidate in enumerate(scores.candidates)}
-    types = {candidate.name: candidate.type for candidate in scores.candidates}
+    reasons = {
+        option.layer: f"number {rank} from below of {len(pool)} by {criterion}"
+        for rank, option in enumerate(best, start=1)
+    }
+    order = [candidate.name for candidate in scores.candidates]
     choices = [
-        Choice(
-            layer=option.layer,
-            type=types[option.layer],
-            substitute=option.substitute,
-            score=option.cost,
-            saved_s=None,
-            share=None,
-            reason=f"number {ranked[option.layer]} from below of {len(pool)} by {criterion}",
-        )
-        for option in sorted(chosen, key=lambda option: order[option.layer])
+        _choice(scores, option, reasons[option.layer])
+        for option in sorted(chosen, key=lambda option: order.index(option.layer))
     ]
     return PrunePlan(criterion, asked, tuple(choices))
 
@@ -161,7 +156,9 @@ def plan_by_time(
     Raises:
         EdgeError: If all layers together do not save that much.
     """
-    parents = {candidate.name: candidate.parent for candidate in scores.candidates}
+    # Not `candidate.parent`: a layer that nothing can replace here was not scored.
+    names = [candidate.name for candidate in scores.candidates]
+    parents = {name: nearest_ancestor(name, names) for name in names}
     options = list(_options(scores, table, criterion, substitute))
     chosen = choose(parents, options, wanted_s)
     if chosen is None:
@@ -171,27 +168,16 @@ def plan_by_time(
             f"give {most:.2f} at most by the latency table; ask for less or use --imgsz"
         )
     prices = sorted(_price(option) for option in options if option.saved_s > 0)
-    types = {candidate.name: candidate.type for candidate in scores.candidates}
     choices = [
-        Choice(
-            layer=option.layer,
-            type=types[option.layer],
-            substitute=option.substitute,
-            score=option.cost,
+        replace(
+            _choice(scores, option, _reason(option, criterion, prices, table.base_s)),
             saved_s=option.saved_s,
             share=option.saved_s / table.base_s,
-            reason=_reason(option, criterion, prices, table.base_s),
         )
         for option in chosen
     ]
-    saved_s = sum(option.saved_s for option in chosen)
-    return PrunePlan(
-        criterion,
-        asked,
-        tuple(choices),
-        base_latency_s=table.base_s,
-        predicted_speedup=table.base_s / max(table.base_s - saved_s, 1e-9),
-    )
+    left_s = max(table.base_s - sum(option.saved_s for option in chosen), 1e-9)
+    return PrunePlan(criterion, asked, tuple(choices), table.base_s, table.base_s / left_s)
 
 
 def write_plan(path: Path, plan: PrunePlan) -> None:
@@ -203,7 +189,7 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
     """Read `plan.json`, also one edited by hand: layer and substitute are enough.
 
     Raises:
-        EdgeError: If it is missing or malformed, or names layers or substitutes that do not fit.
+        EdgeError: If it is missing or malformed, or names what does not fit this network.
     """
     document = read_json(path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -224,7 +210,7 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
     try:
         return PrunePlan(
             criterion=str(document["criterion"]),
-            asked=Request(**document["asked"]),
+            asked=_read_request(document["asked"]),
             choices=tuple(choices),
             base_latency_s=_number(document.get("base_latency_s")),
             predicted_speedup=_number(document.get("predicted_speedup")),
@@ -238,6 +224,26 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
 def with_measured(plan: PrunePlan, speedup: float, interval: tuple[float, float]) -> PrunePlan:
     """Return the plan with what its export delivered."""
     return replace(plan, measured_speedup=speedup, measured_interval=interval)
+
+
+def _wanted_count(scores: Scores, asked: Request) -> int:
+    if asked.fraction is None:
+        return asked.layers or 0
+    convolutions = sum(candidate.convolution for candidate in scores.candidates)
+    return math.ceil(asked.fraction * convolutions - 1e-9)  # 0.07 * 100 is above 7
+
+
+def _choice(scores: Scores, option: Option, reason: str) -> Choice:
+    types = {candidate.name: candidate.type for candidate in scores.candidates}
+    return Choice(
+        layer=option.layer,
+        type=types[option.layer],
+        substitute=option.substitute,
+        score=option.cost,
+        saved_s=None,
+        share=None,
+        reason=reason,
+    )
 
 
 def _options(
@@ -280,20 +286,31 @@ def _nested(layer: str, other: str) -> bool:
     return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")
 
 
+def _read_request(entry: Mapping[str, object]) -> Request:
+    asked = {name: _number(value) for name, value in entry.items()}
+    given = {name: value for name, value in asked.items() if value is not None}
+    layers = given.pop("layers", None)
+    request = Request(**given, layers=None if layers is None else int(layers))
+    if len(given) + (layers is not None) != 1:
+        raise ValueError("'asked', which holds exactly one of its four wishes")
+    return request
+
+
 def _read_choice(path: Path, entry: object, known: Mapping[str, Candidate]) -> Choice:
     if not isinstance(entry, dict):
         raise EdgeError(f"{path} has a choice that is no object: {str(entry)[:60]}")
     layer, substitute = entry.get("layer"), entry.get("substitute")
-    if layer not in known:
+    if not isinstance(layer, str) or layer not in known:
         raise EdgeError(
             f"{path} names the layer '{layer}', which is no candidate; see `layers`"
         )
-    if substitute not in SUBSTITUTES or substitute not in applicable(known[layer], substitute):
+    fits = substitute in tuple(SUBSTITUTES) and applicable(known[layer], str(substitute))
+    if not fits:
         raise EdgeError(f"{path}: '{layer}' cannot be replaced by '{substitute}'; see `layers`")
     return Choice(
         layer=layer,
         type=known[layer].type,
-        substitute=substitute,
+        substitute=str(substitute),
         score=_number(entry.get("score")),
         saved_s=_number(entry.get("saved_s")),
         share=_number(entry.get("share")),

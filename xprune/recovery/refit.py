@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import nn
 
-from xprune.layers.hooks import placed
 from xprune.layers.fit import (
     Moments,
     add_samples,
@@ -22,11 +21,16 @@ from xprune.layers.fit import (
     new_moments,
     sampled_outputs,
 )
+from xprune.layers.hooks import placed
+from xprune.recovery.norms import sole_norms
 
 Run = Callable[[nn.Module, torch.Tensor], object]
 
+# Pictures that the unpruned network is run on at once.
+BATCH = 16
 
-class _WalkAgain(Exception):
+
+class _WalkAgain(Exception):  # noqa: N818 - it is no error
     """A layer that runs several times was solved; those after it need another walk."""
 
 
@@ -53,7 +57,8 @@ def refit(
         For each solved layer the share of its output's variance that it still misses.
     """
     with torch.no_grad():
-        targets, norms = _observe(original, layers, images, run)
+        targets = _observe(original, layers, images, run)
+        norms = sole_norms(original, layers, lambda: run(original, images[:1]))
         walk = _Walk(cut, targets, norms, on_solved)
         return walk.finish(lambda: run(cut, images))
 
@@ -78,48 +83,27 @@ def solvable_layers(cut: nn.Module, removed: Iterable[str], *, convolutions: boo
 
 def _observe(
     network: nn.Module, layers: Sequence[str], images: torch.Tensor, run: Run
-) -> tuple[dict[str, list[torch.Tensor]], dict[str, str]]:
-    """Return what each layer gave, and which normalisation reads it.
-
-    Returns:
-        The sampled outputs (P, S, C) of each call of each layer that runs at all; for each
-        layer whose output goes into a batch normalisation, that one's name.
-    """
+) -> dict[str, list[torch.Tensor]]:
+    """Return the sampled outputs (P, S, C) of each call of each layer that runs at all."""
     batches: dict[str, list[list[torch.Tensor]]] = {name: [] for name in layers}
-    norms: dict[str, str] = {}
-    last_output: dict[int, tuple[str, torch.Tensor]] = {}
-
-    def keep(name: str, output: torch.Tensor) -> None:
-        batches[name][-1].append(sampled_outputs(output))
-        last_output[id(output)] = (name, output)
-
-    def link(norm: str, x: torch.Tensor) -> None:
-        if id(x) in last_output:
-            norms[last_output.pop(id(x))[0]] = norm
-
     keepers = (
         network.get_submodule(name).register_forward_hook(
-            lambda module, args, output, name=name: keep(name, output)
+            lambda module, args, output, name=name: batches[name][-1].append(
+                sampled_outputs(output)
+            )
         )
         for name in layers
     )
-    linkers = (
-        module.register_forward_pre_hook(lambda module, args, name=name: link(name, args[0]))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
-    )
-    with placed(keepers), placed(linkers):
-        for batch in images.split(16):
-            last_output.clear()
+    with placed(keepers):
+        for start in range(0, len(images), BATCH):
             for calls in batches.values():
                 calls.append([])
-            run(network, batch)
-    targets = {
+            run(network, images[start : start + BATCH])
+    return {
         name: [torch.cat(call) for call in zip(*calls, strict=True)]
         for name, calls in batches.items()
         if calls[0]
     }
-    return targets, norms
 
 
 class _Walk:
@@ -132,7 +116,7 @@ class _Walk:
         norms: dict[str, str],
         on_solved: Callable[[str], object],
     ) -> None:
-        self.cut = cut
+        self.modules = dict(cut.named_modules())
         self.targets = targets
         self.norms = norms
         self.on_solved = on_solved
@@ -143,7 +127,7 @@ class _Walk:
 
     def finish(self, run: Callable[[], object]) -> dict[str, float]:
         reaching = (
-            self.cut.get_submodule(name).register_forward_pre_hook(
+            self.modules[name].register_forward_pre_hook(
                 lambda module, args, name=name: self._reach(name, module, args[0])
             )
             for name in self.targets
@@ -179,5 +163,6 @@ class _Walk:
             raise _WalkAgain
 
     def _norm(self, name: str) -> nn.BatchNorm2d | None:
-        norm = self.cut.get_submodule(self.norms[name]) if name in self.norms else None
+        # In the cut network it may be gone, with the block that it is in.
+        norm = self.modules.get(self.norms.get(name, ""))
         return norm if isinstance(norm, nn.BatchNorm2d) else None

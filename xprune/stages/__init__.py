@@ -1,1 +1,1 @@
-"""The stages of a run, one file each; every stage reads files of the run's folder and leaves some."""
+"""The stages of a run, one file each; each reads files of the run's folder and leaves some."""

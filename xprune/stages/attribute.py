@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 
 from runtime_bench.files import write_json
@@ -14,7 +16,7 @@ from xprune.attribution.attribute import (
     gradient_moments,
     gradient_tables,
 )
-from xprune.attribution.criteria import ABLATION, check_criterion
+from xprune.attribution.criteria import ABLATION
 from xprune.attribution.scores import LayerScore, Scores, write_scores
 from xprune.layers.candidates import Candidate
 from xprune.layers.substitutes import applicable
@@ -32,7 +34,6 @@ def attribute(bench: Workbench) -> None:
     if run.is_done(STAGE, inputs=(), outputs=(SCORES_FILE, DATA_FILE)):
         bench.say("Layers are scored already")
         return
-    check_criterion(run.config.criterion)
     write_json(run.file(DATA_FILE), _data(bench))
     write_scores(run.file(SCORES_FILE), compute_scores(bench))
     run.mark_done(STAGE, inputs=())
@@ -91,7 +92,7 @@ def scoring_task(
     )
 
 
-def _progress(batches: range, label: str, total: int) -> object:
+def _progress(batches: Iterable[int], label: str, total: int) -> Iterator[int]:
     return track(batches, label=label, total=total)
 
 

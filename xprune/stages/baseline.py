@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from exporters.bundle import build_artifact
+from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import Manifest, read_manifest
 from xprune.stages.workbench import Workbench
 
-STAGE = "export"  # it depends on the options that an export depends on, `raw` among them
 BASELINE_FOLDER = "unpruned"
 BASELINE_MODEL = f"{BASELINE_FOLDER}/model.onnx"
 
 
 def export_baseline(bench: Workbench) -> None:
-    """Write `unpruned/`, unless it is there already."""
+    """Write `unpruned/`, unless just that is there already."""
     run = bench.run
-    if run.file(BASELINE_MODEL).exists():
+    there = intact_manifest(run.file(BASELINE_FOLDER))
+    # A plan may have been made before --raw was asked for: both must end alike.
+    if there is not None and (there.output.kind == "raw") == run.config.raw:
         return
     bench.say("Exporting the unpruned model")
     build_artifact(
@@ -25,3 +30,11 @@ def export_baseline(bench: Workbench) -> None:
         pictures=bench.probe_pictures(),
         provenance={"weights_sha256": bench.detector.weights_sha256, "pruned": False},
     )
+
+
+def intact_manifest(artifact: Path) -> Manifest | None:
+    """Return the manifest of an artifact if all of it is there, and as it was written."""
+    try:
+        return read_manifest(artifact)
+    except EdgeError:
+        return None

@@ -11,7 +11,7 @@ from xprune.models.detector import Detector
 from xprune.models.load import load_detector
 from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.stages.attribute import SCORES_FILE
-from xprune.stages.baseline import export_baseline
+from xprune.stages.baseline import export_baseline, intact_manifest
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.prune import PRUNED_FILE
 from xprune.stages.workbench import Workbench
@@ -26,8 +26,10 @@ def export(bench: Workbench) -> None:
     """Write the artifact and, to compare with, the unpruned one, unless both are there."""
     run = bench.run
     if run.is_done(STAGE, inputs=INPUTS, outputs=(MODEL,)):
-        bench.say("The artifact is exported already")
-        return
+        if intact_manifest(run.file(ARTIFACT_FOLDER)):
+            bench.say("The artifact is exported already")
+            return
+        bench.say("The artifact was changed since; it is exported again")
     scores = read_scores(run.file(SCORES_FILE))
     made = read_plan(run.file(PLAN_FILE), scores.candidates)
     pruned = load_pruned(bench)

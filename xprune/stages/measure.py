@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
@@ -10,6 +9,7 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import torch
 
+from exporters.metadata import package_version
 from runtime_bench.benchmark import BenchSettings, run_benchmark
 from runtime_bench.compare import Comparison, compare_in_turn
 from runtime_bench.dataset import Picture
@@ -39,6 +39,7 @@ RESULT_FILE = "result.json"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 INPUTS = (SCORES_FILE, DATA_FILE, PLAN_FILE, MODEL, BASELINE_MODEL)
+OUTPUTS = (RESULT_FILE, SUMMARY_FILE, f"{ARTIFACT_FOLDER}/{REPORT_FILE}")
 EXAMPLES = 4
 PACKAGES = ("xprune-edge", "torch", "ultralytics", "onnx", "onnxruntime", "onnxsim", "numpy")
 
@@ -46,7 +47,7 @@ PACKAGES = ("xprune-edge", "torch", "ultralytics", "onnx", "onnxruntime", "onnxs
 def measure(bench: Workbench) -> None:
     """Measure both artifacts, compare them in turn, and write what came out."""
     run = bench.run
-    if run.is_done(STAGE, inputs=INPUTS, outputs=(RESULT_FILE, SUMMARY_FILE)):
+    if run.is_done(STAGE, inputs=INPUTS, outputs=OUTPUTS):
         bench.say("The result is measured already")
         return
     bench.say("Measuring both models")
@@ -154,6 +155,10 @@ def _report(
     folder = run.file(ARTIFACT_FOLDER)
     table = run.file(LATENCY_FILE)
     documents = {name: read_json(run.file(name)) for name in (SCORES_FILE, PLAN_FILE)}
+    manifest = read_manifest(folder)
+    listed = {name: entry for name, entry in manifest.files.items() if name != REPORT_FILE}
+    # Not listed while it is replaced, so that the artifact is whole at every moment.
+    write_manifest(folder, replace(manifest, files=listed))
     write_report(
         folder / REPORT_FILE,
         summary=summary,
@@ -166,9 +171,8 @@ def _report(
         latency=_object(read_json(table)) if table.exists() else None,
         min_score=run.config.conf,
     )
-    manifest = read_manifest(folder)
-    entries = {**manifest.files, REPORT_FILE: file_entry(folder / REPORT_FILE)}
-    write_manifest(folder, replace(manifest, files=entries))
+    listed[REPORT_FILE] = file_entry(folder / REPORT_FILE)
+    write_manifest(folder, replace(manifest, files=listed))
 
 
 def _examples(bench: Workbench) -> list[Example]:
@@ -203,14 +207,8 @@ def command_of(config: RunConfig) -> str:
     return shlex.join(parts)
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+def _versions() -> dict[str, str]:
+    return {name: package_version(name) for name in PACKAGES}
 
 
 def _object(value: object) -> dict[str, object]:

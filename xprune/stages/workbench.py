@@ -18,13 +18,20 @@ from exporters.bundle import check_size
 from exporters.card import ModelCard
 from exporters.graph import build_graph
 from exporters.probes import make_probes
-from runtime_bench.dataset import Picture
+from runtime_bench.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec
 from runtime_bench.preprocess import read_picture
 from runtime_bench.settings import SessionSettings
+from xprune.config import BUILTIN
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
-from xprune.data.sets import PictureRequest, PictureSets, read_picture_sets
+from xprune.data.sets import (
+    PictureRequest,
+    PictureSets,
+    class_names,
+    read_labelled,
+    split_and_match,
+)
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.models.detector import Detector
 from xprune.models.families import MODELS
@@ -54,11 +61,26 @@ class Workbench:
         self.run = run
         self.say = say
 
+    def check(self) -> None:
+        """Raise now what would else be raised after some work; writes nothing.
+
+        Raises:
+            EdgeError: If the model or the pictures cannot be used as they were asked for.
+        """
+        _ = self.size
+        if self.run.config.data != BUILTIN:  # which is drawn into the run's folder
+            _ = self.sets
+
     @cached_property
     def detector(self) -> Detector:
-        """The unpruned detector."""
+        """The unpruned detector; its classes are those of the data where it brings none."""
         config = self.run.config
-        detector = load_detector(config.model, weights=config.weights, seed=config.seed)
+        detector = load_detector(
+            config.model,
+            weights=config.weights,
+            names_if_missing=self._names_of_data,
+            seed=config.seed,
+        )
         if detector.plan:
             raise EdgeError(
                 f"{config.model} is pruned already; prune the model that it was made from"
@@ -97,26 +119,43 @@ class Workbench:
     @cached_property
     def sets(self) -> PictureSets:
         """The pictures to test on, and those to score and refit on."""
+        names = self.detector.names
+        _ = self.size  # before any picture is read: an impossible size is the cheaper error
+        return split_and_match(self._request, self._labelled, names, scenes=self._scenes)
+
+    @cached_property
+    def _labelled(self) -> Dataset:
+        """The run's data as it was read, its classes not matched yet."""
+        return read_labelled(self._request, scenes=self._scenes)
+
+    @cached_property
+    def _request(self) -> PictureRequest:
         config = self.run.config
         if config.data is None:
             raise EdgeError(
                 f"--model {config.model} needs --data: labelled pictures to measure AP on"
             )
-        size = self.size  # before any picture is read: an impossible size is the cheaper error
-        assert size
-        return read_picture_sets(
-            PictureRequest(
-                data=config.data,
-                images_dir=Path(config.images_dir) if config.images_dir else None,
-                calibration=config.calibration,
-                test_count=config.images,
-                calibration_count=config.calibration_images,
-                seed=config.seed,
-                skip_bad=config.skip_bad,
-            ),
-            self.detector.names,
-            scenes=self.run.file("scenes"),
+        return PictureRequest(
+            data=config.data,
+            images_dir=Path(config.images_dir) if config.images_dir else None,
+            calibration=config.calibration,
+            test_count=config.images,
+            calibration_count=config.calibration_images,
+            seed=config.seed,
+            skip_bad=config.skip_bad,
         )
+
+    @property
+    def _scenes(self) -> Path:
+        return self.run.file("scenes")
+
+    def _names_of_data(self) -> tuple[str, ...] | None:
+        data = self.run.config.data
+        if data is None:
+            return None
+        names = class_names(data, lambda: self._labelled)
+        self.say(f"The model names no classes; it takes the {len(names)} of {data}")
+        return names
 
     @cached_property
     def calibration(self) -> PictureTensor:

@@ -16,7 +16,7 @@ from xprune.builtin.scenes import CLASS_NAMES
 
 pytestmark = pytest.mark.needs_torch
 
-TINY = train.Settings(steps=4, batch=2, size_px=64, seed=0, pool=4)
+TINY = train.Settings(steps=4, batch=2, size_px=64, final_size_px=64, seed=0, pool=4)
 
 
 @pytest.fixture(autouse=True)
@@ -74,14 +74,14 @@ def test_a_training_with_other_settings_is_not_resumed(tmp_path: Path):
 def test_the_command_leaves_weights_that_ultralytics_loads(tmp_path: Path):
     """After the last step there is one small file, and it fits the network it describes."""
     out = tmp_path / "tiny.safetensors"
-    options = ["--steps", "1", "--batch", "2", "--size", "64", "--pool", "2", "--threads", "1"]
+    options = ["--steps", "1", "--batch", "2", "--size", "64", "--final-size", "96", "--pool", "2", "--threads", "1"]
     result = CliRunner().invoke(
         train.main, ["--out", str(out), *options], catch_exceptions=False
     )
 
     assert result.exit_code == 0
     assert not (tmp_path / "tiny.training.pt").exists()
-    _assert_loads(out, size_px=64)
+    _assert_loads(out, size_px=96)
 
 
 def test_the_shipped_weights_fit_the_architecture():
@@ -89,7 +89,7 @@ def test_the_shipped_weights_fit_the_architecture():
     shipped = Path(train.__file__).with_name("detector.safetensors")
 
     assert shipped.stat().st_size <= 4_000_000
-    _assert_loads(shipped, size_px=192)
+    _assert_loads(shipped, size_px=256)
 
 
 def _assert_loads(path: Path, *, size_px: int) -> None:
