@@ -4,7 +4,7 @@ Everything is made and checked in memory, and the folder appears whole or not at
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,6 @@ def build_artifact(
     min_score: float = 0.001,
     iou: float = 0.7,
     provenance: Mapping[str, object] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Export `module`, check it against PyTorch, and write the artifact to `folder`.
 
@@ -62,7 +61,6 @@ def build_artifact(
         min_score: Detections below it are left out.
         iou: The overlap beyond which the lesser of two boxes of a class is left out.
         provenance: What the manifest is to say of how the network was made.
-        progress: Told what is being done.
 
     Raises:
         EdgeError: If the size does not fit the network, the module cannot be exported, the
@@ -70,9 +68,7 @@ def build_artifact(
     """
     input_spec = InputSpec(size=check_size(size, stride=card.stride))
     probes = make_probes(pictures, input_spec)
-    progress("export and simplify")
     graph = build_graph(module, size=size, probes=probes)
-    progress("compare with PyTorch")
     model, output, parity = _finish(
         graph,
         reference=_reference(module, probes),
@@ -81,7 +77,6 @@ def build_artifact(
         raw=raw,
         limits=OutputSpec(min_score=min_score, iou=iou, max_boxes=MAX_BOXES),
     )
-    progress("write")
     with atomic_folder(folder) as partial:
         write_bytes(partial / MODEL_FILE, model)
         manifest = Manifest(

@@ -225,7 +225,8 @@ def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> Run
 
     config_file, out = options.pop("config_file"), options.pop("out")
     from_file = read_config(config_file) if config_file else {}
-    out = out or _path(from_file.pop("out", None), config_file)
+    out_of_file = _path(from_file.pop("out", None), config_file)
+    out = out or out_of_file
     if out is None and not new:
         raise UsageError("say which run: --out runs/a, the folder that `attribute` made")
     run = open_run(out, merged(from_file, _given(options)), stage=last, new=new)

@@ -48,12 +48,14 @@ class RunFolder:
         config: RunConfig,
         *,
         stage: str | None = None,
+        kept: Mapping[str, Any] | None = None,
         said: frozenset[str] = frozenset(),
     ) -> None:
         self.path = path
         self.config = config
         self.stage = stage
-        # Options that a person gave: kept for the stages that are still to come.
+        # What earlier commands and this one said, for stages that are still to come as well.
+        self._kept = dict(kept or {})
         self._said = said
 
     def file(self, name: str) -> Path:
@@ -88,15 +90,15 @@ class RunFolder:
     def settle(self, stage: str) -> None:
         """Write the run's configuration; what `stage` depends on is refused to change now."""
         self.stage = max(stage, self.stage or stage, key=STAGES.index)
-        self._write_run(self._said | set(options_until(self.stage)))
+        self._write_run({*self._kept, *self._said, *options_until(self.stage)})
         for folder in (self.path, *self.path.rglob("*")):
             if folder.is_dir():
                 remove_leftovers(folder)
 
     def forget_unmade(self) -> None:
-        """Keep only what the stages that are done were made with.
+        """Keep what earlier commands said, and what the stages that are done were made with.
 
-        For a run that ended in an error: the request may then be corrected.
+        For a command that ended in an error: its request may then be corrected.
         """
         done = [stage for stage in STAGES if self.has_done(stage)]
         self.stage = done[-1] if done else None
@@ -104,11 +106,12 @@ class RunFolder:
 
     def _write_run(self, names: Set[str]) -> None:
         values = self.config.to_json()
+        options = {**self._kept, **{name: values[name] for name in values if name in names}}
         content = {
             "format": FORMAT,
             "version": VERSION,
             "stage": self.stage,
-            "options": {name: value for name, value in values.items() if name in names},
+            "options": options,
             "files": _sums(self.config) if self.stage else {},
         }
         path = self.file(RUN_FILE)
@@ -164,8 +167,9 @@ def open_run(
             "choose another --out, or remove the folder"
         )
     _check_place(path)
-    said = frozenset(settled.options) | frozenset(wanted)
-    return RunFolder(path, config, stage=settled.stage, said=said)
+    return RunFolder(
+        path, config, stage=settled.stage, kept=settled.options, said=frozenset(wanted)
+    )
 
 
 def next_free(model: str) -> Path:

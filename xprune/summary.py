@@ -24,6 +24,13 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
         style="bold",
         highlight=False,
     )
+    asked = summary["asked"].get("speedup")
+    if asked is not None and summary["speedup"] < asked:
+        console.print(
+            f"Asked for {asked:.2f}: the plan delivered it when it was timed, this measurement "
+            "did not. Is the machine busy? Measure again on a calm one, or ask for a little more.",
+            style="yellow",
+        )
     artifact = folder / "artifact"
     console.print(
         f"Artifact: {artifact}\nReport:   {artifact / 'report.html'}", highlight=False

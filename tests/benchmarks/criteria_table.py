@@ -1,6 +1,6 @@
 """AP after pruning YOLOv8n to the same speed, by criterion and substitute, in one run.
 
-    XPRUNE_DATA=... python tests/benchmarks/criteria_table.py --speedup 1.1
+    XPRUNE_DATA=... python -m tests.benchmarks.criteria_table --speedup 1.1
 
 Every arm is planned by its own scores, exported, timed in turn with the unpruned model, and
 scored on the test pictures from its own artifact.
@@ -21,7 +21,10 @@ from runtime_bench.compare import compare_in_turn
 from runtime_bench.errors import EdgeError
 from runtime_bench.machine import describe_machine
 from runtime_bench.session import open_session
-from tests.benchmarks.coco_bench import coco_workbench, markdown, write_result
+from tests.benchmarks.setting import builtin_workbench, coco_workbench, markdown, write_result
+from xprune.attribution.scores import Scores
+from xprune.data.batches import read_pictures
+from xprune.data.evaluate import network_accuracy
 from xprune.run_folder import RunFolder
 from xprune.stages.attribute import compute_scores
 from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL, export_baseline
@@ -40,46 +43,80 @@ DEFAULT = ("fisher", "auto")
 @click.option("--images", type=int, help="Test pictures.  [default: all]")
 @click.option("--recover", default="refit", show_default=True)
 @click.option("--threads", type=int)
+@click.option("--builtin", is_flag=True, help="The built-in detector, instead of COCO.")
 @click.option("--only", multiple=True, help="Arms as criterion:substitute.  [default: all]")
 def main(
-    speedup: float, images: int | None, recover: str, threads: int | None, only: tuple[str, ...]
+    speedup: float,
+    images: int | None,
+    recover: str,
+    threads: int | None,
+    *,
+    builtin: bool,
+    only: tuple[str, ...],
 ) -> None:
-    """Print the table and write results/criteria_table.json."""
+    """Print the table and write results/criteria_table.json (criteria_table_builtin.json)."""
     arms = [(criterion, substitute) for substitute in SUBSTITUTES for criterion in CRITERIA]
-    arms += [("fisher", "linear"), DEFAULT]
+    arms.append(DEFAULT)
     if only:
         arms = [(name.split(":")[0], name.split(":")[1]) for name in only]
     with tempfile.TemporaryDirectory(prefix="criteria-table-") as folder:
-        bench = coco_workbench(
+        bench = (builtin_workbench if builtin else coco_workbench)(
             Path(folder), speedup=speedup, images=images, recover=recover, threads=threads
         )
         export_baseline(bench)
         base = evaluate_artifact(
             bench.run.file(BASELINE_FOLDER), bench.sets.test, progress=False
         )
-        click.echo(f"unpruned: AP {base.ap:.4f}, AP50 {base.ap50:.4f}", err=True)
-        rows = [_arm(bench, criterion, substitute) for criterion, substitute in arms]
+        torch_ap = _pytorch_ap(bench)
+        click.echo(
+            f"unpruned: AP {base.ap:.4f} ({torch_ap:.4f} in PyTorch), AP50 {base.ap50:.4f}"
+        )
+        scores: dict[str, Scores] = {}  # all criteria at once, so once for each substitute
+        rows = [_arm(bench, scores, criterion, substitute) for criterion, substitute in arms]
     content = {
-        "command": f"python tests/benchmarks/criteria_table.py --speedup {speedup:g}",
-        "unpruned": {"ap": base.ap, "ap50": base.ap50, "pictures": base.pictures},
+        "command": f"python -m tests.benchmarks.criteria_table --speedup {speedup:g}"
+        + (" --builtin" if builtin else ""),
+        "unpruned": {
+            "ap": base.ap,
+            "ap50": base.ap50,
+            "ap_pytorch": torch_ap,
+            "pictures": base.pictures,
+        },
         "speedup": speedup,
         "recover": recover,
         "arms": rows,
         "machine": describe_machine(),
     }
-    write_result("criteria_table", content)
+    write_result("criteria_table_builtin" if builtin else "criteria_table", content)
     click.echo(markdown(_HEADER, [_shown(row, base.ap) for row in rows]))
 
 
-def _arm(bench: Workbench, criterion: str, substitute: str) -> dict[str, Any]:
+def _pytorch_ap(bench: Workbench) -> float:
+    """Return the unpruned network's AP without any export."""
+    pictures = bench.sets.test.pictures
+    return network_accuracy(
+        bench.decoded(bench.detector.network),
+        pictures,
+        read_pictures(pictures, bench.spec, label="Reading test pictures"),
+        spec=bench.spec,
+        names=bench.detector.names,
+    ).ap
+
+
+def _arm(
+    bench: Workbench, known: dict[str, Scores], criterion: str, substitute: str
+) -> dict[str, Any]:
     """Plan, cut, export, time and score one arm."""
     # A workbench of the same run with other options; what is loaded already is shared.
     config = replace(bench.run.config, criterion=criterion, substitute=substitute)
     arm = Workbench(RunFolder(bench.run.path, config), bench.say)
-    vars(arm).update({k: v for k, v in vars(bench).items() if k not in ("run", "say")})
+    shared = ("detector", "sets", "calibration", "targets", "candidates", "unpruned_graph")
+    vars(arm).update({name: getattr(bench, name) for name in shared})
     row: dict[str, Any] = {"criterion": criterion, "substitute": substitute}
     try:
-        scores = compute_scores(arm)
+        if substitute not in known:
+            known[substitute] = compute_scores(arm)
+        scores = known[substitute]
         made = make_plan(arm, scores, request(config))
     except EdgeError as error:
         click.echo(f"{criterion}, {substitute}: {error}", err=True)

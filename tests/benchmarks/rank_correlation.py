@@ -1,6 +1,6 @@
 """How well does each criterion rank the layers of YOLOv8n?
 
-    XPRUNE_DATA=... python tests/benchmarks/rank_correlation.py
+    XPRUNE_DATA=... python -m tests.benchmarks.rank_correlation
 
 Two answers to compare with: `ablation`, the rise of the loss on the calibration pictures, and
 the AP really lost on the test pictures, when one layer alone is replaced.
@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from runtime_bench.progress import track
-from tests.benchmarks.coco_bench import coco_workbench, markdown, write_result
+from tests.benchmarks.setting import coco_workbench, markdown, write_result
 from xprune.attribution import criteria
 from xprune.attribution.attribute import (
     ablation_tables,
@@ -51,7 +51,7 @@ def main(images: int | None, calibration_images: int) -> None:
     write_result(
         "rank_correlation",
         {
-            "command": "python tests/benchmarks/rank_correlation.py",
+            "command": "python -m tests.benchmarks.rank_correlation",
             "calibration_pictures": calibration_images,
             "results": results,
         },

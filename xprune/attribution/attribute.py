@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from runtime_bench.errors import EdgeError
 from xprune.attribution import criteria
 from xprune.attribution.gates import GateMoments, Substitutes, closed_gates, recorded_gates
 from xprune.attribution.scores import LayerScore, ScoreTable
@@ -53,7 +54,8 @@ def fitted_substitutes(
     """
     modules = {
         candidate.name: {
-            name: build(replacement(candidate, name)) for name in applicable(candidate, wanted)
+            name: build(replacement(candidate, name)).to(_precision(task.network, candidate))
+            for name in applicable(candidate, wanted)
         }
         for candidate in task.candidates
     }
@@ -76,12 +78,18 @@ def fitted_substitutes(
 def gradient_moments(
     task: ScoringTask, substitutes: Substitutes, progress: Progress
 ) -> tuple[dict[str, GateMoments], torch.Tensor]:
-    """Return the gate moments of every candidate, and the losses (pictures,)."""
+    """Return the gate moments of every candidate, and the losses (pictures,).
+
+    Raises:
+        EdgeError: If a loss is not finite.
+    """
     moments = {candidate.name: GateMoments() for candidate in task.candidates}
     losses = []
     for batch in progress(range(task.batches), "Scoring layers", task.batches):
         with recorded_gates(task.network, substitutes) as found:
             loss = task.losses(batch, task.forward(batch))
+            if not torch.isfinite(loss).all():
+                raise EdgeError("the loss is not finite; check that the weights are trained")
             loss.sum().backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         for name, seen in moments.items():
@@ -161,6 +169,10 @@ def _collecting(
         )
         for layer in modules
     )
+
+
+def _precision(network: nn.Module, candidate: Candidate) -> torch.dtype:
+    return next(network.get_submodule(candidate.name).parameters()).dtype
 
 
 def _silent(choices: Mapping[str, nn.Module], pictures: int) -> GateMoments:

@@ -113,13 +113,14 @@ def read_scores(path: Path) -> Scores:
     if document.get("version") != VERSION:
         raise EdgeError(
             f"{path} has version {document.get('version')}, this program reads {VERSION}; "
-            "run `xprune-edge attribute` again"
+            "remove it and run `xprune-edge attribute` again"
         )
     try:
         return _scores_from_json(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EdgeError(
-            f"{path} lacks or misspells {error}; run `xprune-edge attribute` again"
+            f"{path} lacks or misspells {error}; "
+            "correct it, or remove it and run `xprune-edge attribute` again"
         ) from error
 
 

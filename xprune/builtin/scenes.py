@@ -26,7 +26,9 @@ Labels = NDArray[np.int64]
 
 _SIZES = ((192, 256), (256, 192), (240, 240), (160, 224), (224, 160), (180, 240), (144, 256))
 _MAX_OBJECTS, _MAX_CLUTTER = 8, 5
-_SMALLEST, _LARGEST = 0.09, 0.55  # of the picture's mean side
+_LARGEST = 0.55  # of the picture's mean side, like the two below
+# Training also sees objects that are smaller than those of the quick start: the harder school.
+TRAIN_SMALLEST, DEMO_SMALLEST = 0.09, 0.14
 _LEAST_VISIBLE = 0.25
 _LEAST_BOX_PX = 4
 
@@ -39,23 +41,38 @@ class _Item:
     stamp: shapes.Stamp
 
 
-def draw_scene(seed: int, index: int) -> tuple[Picture, Boxes, Labels]:
+def draw_scene(
+    seed: int, index: int, *, smallest: float = TRAIN_SMALLEST
+) -> tuple[Picture, Boxes, Labels]:
     """Return one picture and what is on it.
+
+    Args:
+        seed: Of the set of scenes.
+        index: Of the scene in it.
+        smallest: Side of the smallest thing, as a part of the picture's mean side.
 
     Returns:
         The picture, (H, W, 3), RGB; boxes (N, 4), left, top, right, bottom in pixels, around
         the whole shape as far as it lies in the picture, hidden parts included; labels (N,).
         N is at least 1.
     """
-    encoded, boxes, labels = _draw_encoded(seed, index)
+    encoded, boxes, labels = _draw_encoded(seed, index, smallest)
     return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")), boxes, labels
 
 
-def write_scenes(folder: Path, *, count: int, seed: int) -> Path:
+def write_scenes(
+    folder: Path, *, count: int, seed: int, smallest: float = DEMO_SMALLEST
+) -> Path:
     """Write pictures 0 to `count` - 1 of a seed into `folder` as a COCO data set.
 
     The pictures, `images/000000.jpg` and so on, decode to what `draw_scene` returns. An
     earlier `images` folder is replaced.
+
+    Args:
+        folder: Where the set goes.
+        count: How many pictures.
+        seed: Of the set.
+        smallest: As for `draw_scene`.
 
     Returns:
         The path of `instances.json`; it is written last, so its presence means that all
@@ -68,7 +85,7 @@ def write_scenes(folder: Path, *, count: int, seed: int) -> Path:
     annotations: list[dict[str, object]] = []
     with atomic_folder(folder / "images") as partial:
         for index in range(count):
-            encoded, boxes, labels = _draw_encoded(seed, index)
+            encoded, boxes, labels = _draw_encoded(seed, index, smallest)
             name = f"{index:06d}.jpg"
             (partial / name).write_bytes(encoded)
             width, height = Image.open(io.BytesIO(encoded)).size
@@ -95,11 +112,11 @@ def _annotation(number: int, image: int, box: list[float], label: int) -> dict[s
     }
 
 
-def _draw_encoded(seed: int, index: int) -> tuple[bytes, Boxes, Labels]:
+def _draw_encoded(seed: int, index: int, smallest: float) -> tuple[bytes, Boxes, Labels]:
     rng = np.random.default_rng((seed, index))
     size = _SIZES[rng.integers(len(_SIZES))]
     canvas = textures.background(rng, size)
-    items = _keep_visible(_place_items(rng, size), size)
+    items = _keep_visible(_place_items(rng, size, smallest), size)
     for item in items:
         _paint(rng, canvas, item.stamp)
     found = [(item.stamp.box, item.label) for item in items if item.label is not None]
@@ -108,18 +125,22 @@ def _draw_encoded(seed: int, index: int) -> tuple[bytes, Boxes, Labels]:
     return _photograph(rng, canvas), boxes, labels
 
 
-def _place_items(rng: np.random.Generator, size: tuple[int, int]) -> list[_Item]:
+def _place_items(
+    rng: np.random.Generator, size: tuple[int, int], smallest: float
+) -> list[_Item]:
     """Return things to draw, the lowest first; the topmost is an object."""
     objects = int(rng.integers(1, _MAX_OBJECTS + 1))
     clutter = int(rng.integers(0, _MAX_CLUTTER + 1))
     below = rng.permutation([True] * (objects - 1) + [False] * clutter)
-    return [_place_item(rng, size, is_object=bool(flag)) for flag in [*below, True]]
+    return [_place_item(rng, size, smallest, is_object=bool(flag)) for flag in [*below, True]]
 
 
-def _place_item(rng: np.random.Generator, size: tuple[int, int], *, is_object: bool) -> _Item:
+def _place_item(
+    rng: np.random.Generator, size: tuple[int, int], smallest: float, *, is_object: bool
+) -> _Item:
     makers = tuple((shapes.CLASSES if is_object else shapes.CLUTTER).values())
     kind = int(rng.integers(len(makers)))
-    side = np.sqrt(size[0] * size[1]) * np.exp(rng.uniform(np.log(_SMALLEST), np.log(_LARGEST)))
+    side = np.sqrt(size[0] * size[1]) * np.exp(rng.uniform(np.log(smallest), np.log(_LARGEST)))
     transform = _random_transform(rng) * (side / 2.0)
     margin = 0.25 * side
     x, y = (rng.uniform(margin, extent - margin) for extent in (size[1], size[0]))

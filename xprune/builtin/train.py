@@ -63,6 +63,8 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 _PEAK_RATE, _LAST_RATE = 1.5e-3, 2e-5
+# The last steps, on larger pictures, start again from here: there is still much to learn.
+_FINAL_PEAK_RATE = 5e-4
 _WARMUP_STEPS = 400
 _WEIGHT_DECAY = 0.02
 _LONGEST_GRADIENT = 10.0
@@ -75,7 +77,8 @@ class Settings:
     """What decides the weights, but for the machine.
 
     Attributes:
-        steps: Of the whole training; the learning rate depends on it.
+        steps: At the first size; the learning rate depends on it.
+        final_steps: At the final size, on pictures that are not scaled or moved any more.
         batch: Pictures in a step.
         size_px: Side of the square that pictures are letterboxed to at first, which is quick.
         final_size_px: The same for the last steps, and for the detector afterwards.
@@ -84,15 +87,17 @@ class Settings:
     """
 
     steps: int
+    final_steps: int
     batch: int
     size_px: int
     final_size_px: int
     seed: int
     pool: int
 
-    def is_final(self, step: int) -> bool:
-        """Whether `step` is of the last sixth: larger pictures, not scaled or moved any more."""
-        return 6 * step >= 5 * self.steps
+    @property
+    def all_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.steps + self.final_steps
 
 
 @dataclass
@@ -133,13 +138,21 @@ def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Return the rate of a step: a linear rise, then half a cosine down to the last rate."""
-    warmup = min(_WARMUP_STEPS, steps // 10)
+def learning_rate(step: int, settings: Settings) -> float:
+    """Return the rate of a step: a linear rise, most of a half cosine down, and one more."""
+    if step >= settings.steps:
+        part = (step - settings.steps) / settings.final_steps
+        return _cosine(_FINAL_PEAK_RATE, part)
+    warmup = min(_WARMUP_STEPS, settings.steps // 10)
     if step < warmup:
         return _PEAK_RATE * (step + 1) / warmup
-    part = (step - warmup) / max(steps - warmup, 1)
-    return _LAST_RATE + (_PEAK_RATE - _LAST_RATE) * (1 + math.cos(math.pi * part)) / 2
+    # A fifth longer than it lasts: the rate is low, but not at its end, when the size changes.
+    length = settings.steps * 6 // 5
+    return _cosine(_PEAK_RATE, (step - warmup) / max(length - warmup, 1))
+
+
+def _cosine(peak: float, part: float) -> float:
+    return _LAST_RATE + (peak - _LAST_RATE) * (1 + math.cos(math.pi * part)) / 2
 
 
 def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, float]:
@@ -150,11 +163,11 @@ def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, 
         count=settings.batch,
         seed=settings.seed,
         step=step,
-        vary_geometry=not settings.is_final(step),
+        vary_geometry=step < settings.steps,
     )
     batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
     for group in training.optimizer.param_groups:
-        group["lr"] = learning_rate(step, settings.steps)
+        group["lr"] = learning_rate(step, settings)
 
     training.network.train()
     loss, parts = training.network(batch)
@@ -240,10 +253,10 @@ def run_training(out: Path, settings: Settings, console: Console) -> None:
     pool: Pool | None = None
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:
-        bar = progress.add_task("training", total=settings.steps, loss="")
-        while training.step < settings.steps:
+        bar = progress.add_task("training", total=settings.all_steps, loss="")
+        while training.step < settings.all_steps:
             size_px = settings.size_px
-            if settings.is_final(training.step):
+            if training.step >= settings.steps:
                 size_px = settings.final_size_px
             if pool is None or pool.pictures.shape[-1] != size_px:
                 progress.log(f"drawing {settings.pool} scenes at {size_px} px")
@@ -251,7 +264,7 @@ def run_training(out: Path, settings: Settings, console: Console) -> None:
             parts = train_step(training, pool, settings)
             text = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
             progress.update(bar, completed=training.step, loss=text)
-            if training.step % _SAVE_EVERY == 0 or training.step == settings.steps:
+            if training.step % _SAVE_EVERY == 0 or training.step == settings.all_steps:
                 save_weights(out, training.average, settings.final_size_px)
                 save_state(state_path, training, settings)
                 progress.log(f"step {training.step}: {text}")
@@ -263,7 +276,8 @@ _COUNT = click.IntRange(min=1)
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
-@click.option("--steps", default=9000, type=_COUNT, show_default=True)
+@click.option("--steps", default=7500, type=_COUNT, show_default=True)
+@click.option("--final-steps", default=3000, type=_COUNT, show_default=True)
 @click.option("--batch", default=16, type=_COUNT, show_default=True, help="Pictures in a step.")
 @click.option(
     "--size", "size_px", default=192, type=_COUNT, show_default=True, help="Side, px."
@@ -274,7 +288,7 @@ _COUNT = click.IntRange(min=1)
     default=256,
     type=_COUNT,
     show_default=True,
-    help="Side in the last sixth of the steps, px.",
+    help="Side in the final steps, px.",
 )
 @click.option(
     "--pool", default=8000, type=_COUNT, show_default=True, help="Scenes drawn to train on."

@@ -126,7 +126,8 @@ def _read(request: PictureRequest, source: str, scenes: Path) -> Dataset:
     else:
         path = Path(source)
         images_dir = request.images_dir if source == request.data else None
-    return read_dataset(path, images_dir=images_dir, skip_bad=request.skip_bad)
+    dataset = read_dataset(path, images_dir=images_dir, skip_bad=request.skip_bad)
+    return replace(dataset, source=source)
 
 
 def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset]:

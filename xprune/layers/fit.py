@@ -21,7 +21,7 @@ POSITIONS_PER_PICTURE = 256
 # Relative to the mean squared input; keeps near-collinear channels from blowing up.
 RIDGE = 1e-3
 # A convolution that stays is pulled towards the weights that training gave it, not to zero.
-CONVOLUTION_RIDGE = 1e-2
+CONVOLUTION_RIDGE = 0.2
 
 
 @dataclass

@@ -195,7 +195,7 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise EdgeError(f"{path} is not a plan; `xprune-edge plan` writes one")
     if document.get("version") != VERSION:
-        raise EdgeError(f"{path} has version {document.get('version')}; plan again")
+        raise EdgeError(f"{path} has version {document.get('version')}; remove it")
     known = {candidate.name: candidate for candidate in candidates}
     entries = document.get("choices")
     if not isinstance(entries, list) or not isinstance(document.get("asked"), dict):
@@ -218,7 +218,7 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
             measured_interval=(float(interval[0]), float(interval[1])) if interval else None,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise EdgeError(f"{path} lacks or misspells {error}; plan again") from error
+        raise EdgeError(f"{path} lacks or misspells {error}; correct it") from error
 
 
 def with_measured(plan: PrunePlan, speedup: float, interval: tuple[float, float]) -> PrunePlan:
@@ -278,7 +278,7 @@ def _reason(option: Option, criterion: str, prices: Sequence[float], base_s: flo
     rank = sum(price < _price(option) for price in prices) + 1
     return (
         f"saves {option.saved_s / base_s:.1%} of the time for {criterion} {option.cost:.3g}: "
-        f"number {rank} of {len(prices)} by importance for its time"
+        f"number {rank} of {len(prices)} in least importance per time saved"
     )
 
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from xprune.layers.hooks import placed
 
 
-class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Reads(TorchFunctionMode):
     """Counts the operations that read each noted tensor."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         # The tensors are kept, so that no other one gets the `id` of one that is gone.
         self.noted: dict[int, tuple[str, torch.Tensor]] = {}
         self.count: Counter[str] = Counter()
@@ -29,14 +29,18 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def note(self, name: str, tensor: torch.Tensor) -> None:
         self.noted[id(tensor)] = (name, tensor)
 
-    def source(self, tensor: torch.Tensor) -> str | None:
-        return self.noted[id(tensor)][0] if id(tensor) in self.noted else None
+    def source(self, value: object) -> str | None:
+        return self.noted[id(value)][0] if id(value) in self.noted else None
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        for value in tree_leaves((args, kwargs)):
-            if isinstance(value, torch.Tensor) and id(value) in self.noted:
-                self.count[self.noted[id(value)][0]] += 1
-        return func(*args, **(kwargs or {}))
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        # A question about the shape or the type is answered by a number, and reads nothing.
+        if result is None or any(isinstance(v, torch.Tensor) for v in tree_leaves(result)):
+            for value in tree_leaves((args, kwargs)):
+                source = self.source(value)
+                if source is not None:
+                    self.count[source] += 1
+        return result
 
 
 def sole_norms(

@@ -27,6 +27,7 @@ def export(bench: Workbench) -> None:
     run = bench.run
     if run.is_done(STAGE, inputs=INPUTS, outputs=(MODEL,)):
         if intact_manifest(run.file(ARTIFACT_FOLDER)):
+            export_baseline(bench)
             bench.say("The artifact is exported already")
             return
         bench.say("The artifact was changed since; it is exported again")
@@ -57,7 +58,7 @@ def load_pruned(bench: Workbench) -> Detector:
     if (pruned.names, pruned.stride) != (bench.detector.names, bench.detector.stride):
         raise EdgeError(
             f"{bench.run.file(PRUNED_FILE)} is not made from {bench.run.config.model}; "
-            "run `xprune-edge prune` again"
+            "remove it and run `xprune-edge prune` again"
         )
     return pruned
 

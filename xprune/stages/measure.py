@@ -110,6 +110,7 @@ def _summary(
         "speedup": comparison.ratio,
         "speedup_interval": list(comparison.interval),
         "removed": [asdict(choice) for choice in made.choices],
+        "asked": {k: v for k, v in asdict(made.asked).items() if v is not None},
         "criterion": made.criterion,
         "recover": config.recover,
         "data": {

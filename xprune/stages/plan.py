@@ -185,7 +185,7 @@ class _Stopwatch:
         self.total_s = max(float(np.median(comparison.first_s)), self.base_s)
 
     def time(self, graph: bytes) -> Timing:
-        """Time until the interval is narrow; a busy machine gets more rounds, not less trust."""
+        """Time until the interval is narrow: on a busy machine for longer."""
         cut = self._runner(open_session(graph, self.bench.session))
         rounds = 100
         while True:

@@ -54,7 +54,7 @@ def prune_detector(
         EdgeError: If the plan is empty or leaves nothing of the network's result.
     """
     if not made.choices:
-        raise EdgeError("the plan removes no layer; add one to its 'choices' or plan again")
+        raise EdgeError("the plan removes no layer; add one to its 'choices', or remove it")
     candidates = {candidate.name: candidate for candidate in scores.candidates}
     chosen = [replacement(candidates[c.layer], c.substitute) for c in made.choices]
     cut, replacements = cut_network(bench, scores, chosen)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from xprune.builtin.scenes import CLASS_NAMES, draw_scene, write_scenes
+from xprune.builtin.scenes import CLASS_NAMES, DEMO_SMALLEST, draw_scene, write_scenes
 from xprune.builtin.shapes import CLASSES, CLUTTER, Outline, Stamp, rasterize
 
 SIZE = (120, 160)  # height, width
@@ -63,7 +63,7 @@ def test_written_files_are_the_same_each_time(tmp_path: Path, folder: Path):
 def test_pycocotools_reads_what_draw_scene_returns(folder: Path, coco: COCO):
     """The data set on disk holds the drawn pictures, boxes and labels."""
     for record in coco.loadImgs(coco.getImgIds())[:20]:
-        picture, boxes, labels = draw_scene(7, record["id"] - 1)
+        picture, boxes, labels = draw_scene(7, record["id"] - 1, smallest=DEMO_SMALLEST)
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=record["id"]))
         decoded = np.asarray(Image.open(folder / "images" / record["file_name"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from xprune.builtin.scenes import CLASS_NAMES
 
 pytestmark = pytest.mark.needs_torch
 
-TINY = train.Settings(steps=4, batch=2, size_px=64, final_size_px=64, seed=0, pool=4)
+TINY = train.Settings(
+    steps=4, final_steps=1, batch=2, size_px=64, final_size_px=64, seed=0, pool=4
+)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +77,22 @@ def test_a_training_with_other_settings_is_not_resumed(tmp_path: Path):
 def test_the_command_leaves_weights_that_ultralytics_loads(tmp_path: Path):
     """After the last step there is one small file, and it fits the network it describes."""
     out = tmp_path / "tiny.safetensors"
-    options = ["--steps", "1", "--batch", "2", "--size", "64", "--final-size", "96", "--pool", "2", "--threads", "1"]
+    options = [
+        "--steps",
+        "1",
+        "--final-steps",
+        "1",
+        "--batch",
+        "2",
+        "--size",
+        "64",
+        "--final-size",
+        "96",
+        "--pool",
+        "2",
+        "--threads",
+        "1",
+    ]
     result = CliRunner().invoke(
         train.main, ["--out", str(out), *options], catch_exceptions=False
     )
@@ -109,11 +127,14 @@ def _assert_loads(path: Path, *, size_px: int) -> None:
     assert all(t.dtype == torch.float16 for t in tensors.values() if t.is_floating_point())
 
 
-def test_the_rate_rises_then_falls():
-    """The peak comes after the warm-up, and the last step is the smallest."""
-    rates = [train.learning_rate(step, 9000) for step in range(9000)]
+def test_the_rate_rises_then_falls_twice():
+    """After the warm-up it falls; at the final size it falls again, to a small last rate."""
+    settings = replace(TINY, steps=7500, final_steps=3000)
+    rates = [train.learning_rate(step, settings) for step in range(settings.all_steps)]
 
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
-    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[peak:7500] == sorted(rates[peak:7500], reverse=True)
+    assert rates[7499] < rates[7500] < max(rates)
+    assert rates[7500:] == sorted(rates[7500:], reverse=True)
     assert rates[-1] < max(rates) / 50

@@ -1,4 +1,4 @@
-"""What the benchmarks on COCO share: the model, the pictures, and a table as Markdown."""
+"""What the benchmarks share: the model, the pictures, and a table as Markdown."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def coco_workbench(folder: Path, **options: Any) -> Workbench:
         }
     )
     return Workbench(RunFolder(folder, config), lambda line: click.echo(line, err=True))
+
+
+def builtin_workbench(folder: Path, **options: Any) -> Workbench:
+    """Return the built-in detector on the built-in scenes, as `make demo` runs it."""
+    return Workbench(RunFolder(folder, make_config(options)), click.echo)
 
 
 def write_result(name: str, content: object) -> None:
