@@ -65,6 +65,7 @@ ARCHITECTURE: dict[str, Any] = {
 _PEAK_RATE, _LAST_RATE = 1.5e-3, 2e-5
 # The last steps, on larger pictures, start again from here: there is still much to learn.
 _FINAL_PEAK_RATE = 5e-4
+_FINAL_LEVEL_PART = 0.625
 _WARMUP_STEPS = 400
 _WEIGHT_DECAY = 0.02
 _LONGEST_GRADIENT = 10.0
@@ -139,16 +140,22 @@ def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
 
 
 def learning_rate(step: int, settings: Settings) -> float:
-    """Return the rate of a step: a linear rise, most of a half cosine down, and one more."""
+    """Return the rate of a step: up in a line, down in a cosine; then the final steps'."""
     if step >= settings.steps:
-        part = (step - settings.steps) / settings.final_steps
-        return _cosine(_FINAL_PEAK_RATE, part)
+        return _final_rate((step - settings.steps) / settings.final_steps)
     warmup = min(_WARMUP_STEPS, settings.steps // 10)
     if step < warmup:
         return _PEAK_RATE * (step + 1) / warmup
     # A fifth longer than it lasts: the rate is low, but not at its end, when the size changes.
     length = settings.steps * 6 // 5
     return _cosine(_PEAK_RATE, (step - warmup) / max(length - warmup, 1))
+
+
+def _final_rate(part: float) -> float:
+    """Return the rate after a part of the final steps: nearly level, then down in a line."""
+    level = _cosine(_FINAL_PEAK_RATE, 0.4 * min(part, _FINAL_LEVEL_PART))
+    left = min(1.0, (1.0 - part) / (1.0 - _FINAL_LEVEL_PART))
+    return _LAST_RATE + (level - _LAST_RATE) * left
 
 
 def _cosine(peak: float, part: float) -> float:
@@ -277,7 +284,7 @@ _COUNT = click.IntRange(min=1)
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 @click.option("--steps", default=7500, type=_COUNT, show_default=True)
-@click.option("--final-steps", default=3000, type=_COUNT, show_default=True)
+@click.option("--final-steps", default=1200, type=_COUNT, show_default=True)
 @click.option("--batch", default=16, type=_COUNT, show_default=True, help="Pictures in a step.")
 @click.option(
     "--size", "size_px", default=192, type=_COUNT, show_default=True, help="Side, px."

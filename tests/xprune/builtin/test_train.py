@@ -129,7 +129,7 @@ def _assert_loads(path: Path, *, size_px: int) -> None:
 
 def test_the_rate_rises_then_falls_twice():
     """After the warm-up it falls; at the final size it falls again, to a small last rate."""
-    settings = replace(TINY, steps=7500, final_steps=3000)
+    settings = replace(TINY, steps=7500, final_steps=1200)
     rates = [train.learning_rate(step, settings) for step in range(settings.all_steps)]
 
     peak = rates.index(max(rates))
