@@ -11,12 +11,27 @@ import click
 
 from runtime_bench.cli import COMMANDS, EdgeGroup
 from runtime_bench.errors import EdgeError, UsageError
+from xprune.config import CRITERION_NAMES
 
 if TYPE_CHECKING:
     from xprune.run_folder import RunFolder
     from xprune.stages.workbench import Workbench
 
 Command = Callable[..., None]
+
+
+def _show_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not wanted or context.resilient_parsing:
+        return
+    try:
+        click.echo(f"xprune-edge {version('xprune-edge')}")
+    except PackageNotFoundError:
+        raise click.ClickException(
+            "this checkout is not installed, so it has no version; see: git log -1"
+        ) from None
+    context.exit()
 
 
 @click.group(
@@ -30,7 +45,14 @@ Command = Callable[..., None]
   xprune-edge predict runs/yolov8n-1/artifact street.jpg
 """,
 )
-@click.version_option(package_name="xprune-edge")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Make an object detector faster on your device, and see why it still works.
 
@@ -75,7 +97,10 @@ _RUN_OPTIONS = (
     ),
     click.option("--conf", type=float, help="Score from which a box counts.  [default: 0.25]"),
     click.option("--skip-bad", is_flag=True, default=None, help="List faulty data and go on."),
-    click.option("--criterion", help="What importance is measured by.  [default: fisher]"),
+    click.option(
+        "--criterion",
+        help=f"Importance is measured by {', '.join(CRITERION_NAMES)}.  [default: fisher]",
+    ),
     click.option(
         "--substitute",
         help="zero, identity, affine, linear, or auto: each layer's best.  [default: auto]",
@@ -116,7 +141,7 @@ def _with(options: tuple[Any, ...]) -> Callable[[Command], Command]:
 
 \b
   xprune-edge prune-export
-  xprune-edge prune-export --model yolov8n.pt --data coco.yaml --speedup 1.25 --out runs/a
+  xprune-edge prune-export --model yolov8n.pt --data coco.yaml --speedup 1.25
   xprune-edge prune-export --config configs/yolov8n_coco.toml
 
 The same command again continues where it was stopped.

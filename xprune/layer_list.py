@@ -41,27 +41,42 @@ def list_layers(bench: Workbench, *, latency: bool) -> list[dict[str, Any]]:
 
 
 def show_layers(rows: list[dict[str, Any]], console: Console | None = None) -> None:
-    """Print the list as a table."""
-    table = Table(box=None, pad_edge=False)
+    """Print the list as a table that fits into 80 columns; names are whole, to be copied."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
     with_share = any("share" in row for row in rows)
     for name in ("layer", "type", "shape"):
         table.add_column(name, no_wrap=True)
-    for name in ("parameters", "MACs", *(["time"] if with_share else [])):
+    for name in ("weights", "MACs", *(["time"] if with_share else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        depth = sum(row["name"].startswith(f"{other['name']}.") for other in rows)
         table.add_row(
-            "  " * depth + row["name"],
+            row["name"],
             row["type"],
-            f"{_shapes(row['input_shapes'])} → {_shapes(row['output_shapes'])}",
-            f"{row['parameters']:,}",
-            f"{row['macs'] / 1e6:,.1f} M",
+            _change(_shapes(row["input_shapes"]), _shapes(row["output_shapes"])),
+            _short(row["parameters"]),
+            _short(row["macs"]),
             *([f"{row['share']:.1%}"] if with_share else []),
         )
     console = console or Console()
     if not console.is_terminal:
         console.width = WIDTH_IN_A_FILE  # nothing is cut off where lines may be long
     console.print(table)
+
+
+def _change(before: str, after: str) -> str:
+    return before if before == after else f"{before} → {after}"
+
+
+def _short(count: int) -> str:
+    """Return a number in at most six characters: 432, 3.5 K, 12.3 M, 9.9 G."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
+        if count >= size:
+            return (
+                f"{count / size:.1f} {unit}"
+                if count < 100 * size
+                else f"{count // size} {unit}"
+            )
+    return str(count)
 
 
 def _shapes(shapes: Any) -> str:

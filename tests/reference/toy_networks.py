@@ -1,4 +1,4 @@
-"""Networks small enough to check by slow means: a toy with every awkward habit, and tiny YOLOs."""
+"""Networks small enough for slow checks: a toy with every awkward habit, and tiny YOLOs."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from runtime_bench.dataset import Dataset, Picture, match_classes, read_dataset, verify_pictures
 from runtime_bench.errors import EdgeError
+from runtime_bench.files import sha256_of
 from xprune.builtin.scenes import CALIBRATION_SEED, CLASS_NAMES, TEST_SEED, write_scenes
 from xprune.config import BUILTIN
 
@@ -164,8 +166,18 @@ def _shuffled(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:
 
 
 def _check_disjoint(test: Dataset, calibration: Dataset) -> None:
-    tested = {picture.path.resolve() for picture in test.pictures}
-    both = [p.name for p in calibration.pictures if p.path.resolve() in tested]
+    tested: dict[int, list[Path]] = {}
+    for picture in test.pictures:
+        tested.setdefault(picture.path.stat().st_size, []).append(picture.path)
+    hash_of = functools.cache(sha256_of)
+    both = [
+        picture.name
+        for picture in calibration.pictures
+        if any(
+            picture.path.resolve() == path.resolve() or hash_of(picture.path) == hash_of(path)
+            for path in tested.get(picture.path.stat().st_size, [])
+        )
+    ]
     if both:
         raise EdgeError(
             f"{len(both)} pictures ({both[0]}, …) are both in --data and in --calibration; "

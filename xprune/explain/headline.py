@@ -100,7 +100,9 @@ def _speed(summary: Mapping[str, Any]) -> str | None:
 def _accuracy(summary: Mapping[str, Any]) -> str | None:
     kept = _kept(summary)
     if kept is None:
-        return None
+        before = number_at(summary, "before", "ap")
+        found_nothing = before is not None and before <= 0
+        return "had nothing to keep: the original finds nothing" if found_nothing else None
     if kept >= 1:
         return "loses no accuracy on the test pictures"
     return f"keeps {wording.share(kept)} of its accuracy"

@@ -92,11 +92,8 @@ def measure_latency_table(
             by_shape[shapes] = time_inside(cut_times, wanted.layer)
     layers = {candidate.name: time_inside(times, candidate.name) for candidate in candidates}
     substitutes = {
-        candidate.name: {
-            name: by_shape.get(_shapes(candidate, name), 0.0)
-            for name in ("zero", *applicable(candidate))
-        }
-        for candidate in candidates
+        c.name: {n: by_shape.get(_shapes(c, n), 0.0) for n in ("zero", *applicable(c))}
+        for c in candidates
     }
     return LatencyTable(base_s, layers, substitutes, settings)
 

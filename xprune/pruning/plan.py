@@ -121,9 +121,8 @@ def plan_by_count(
     )
     chosen: list[Option] = []
     for option in best:
-        if len(chosen) < count and not any(
-            _nested(option.layer, other.layer) for other in chosen
-        ):
+        fits = not any(_nested(option.layer, other.layer) for other in chosen)
+        if fits and len(chosen) < count:
             chosen.append(option)
     if len(chosen) < count:
         raise EdgeError(
@@ -135,11 +134,9 @@ def plan_by_count(
         for rank, option in enumerate(best, start=1)
     }
     order = [candidate.name for candidate in scores.candidates]
-    choices = [
-        _choice(scores, option, reasons[option.layer])
-        for option in sorted(chosen, key=lambda option: order.index(option.layer))
-    ]
-    return PrunePlan(criterion, asked, tuple(choices))
+    chosen.sort(key=lambda option: order.index(option.layer))
+    choices = tuple(_choice(scores, option, reasons[option.layer]) for option in chosen)
+    return PrunePlan(criterion, asked, choices)
 
 
 def plan_by_time(

@@ -40,13 +40,17 @@ def attribute(bench: Workbench) -> None:
 
 
 def compute_scores(bench: Workbench) -> Scores:
-    """Score every candidate of the run's detector on its calibration pictures."""
+    """Score the run's detector on its calibration pictures.
+
+    All candidates are listed, also those that the run's substitute does not fit and that
+    therefore have no score: shares are of all of them.
+    """
     config = bench.run.config
-    candidates = tuple(c for c in bench.candidates if applicable(c, config.substitute))
-    task = scoring_task(bench, candidates)
+    scored = tuple(c for c in bench.candidates if applicable(c, config.substitute))
+    task = scoring_task(bench, scored)
     substitutes, fit_errors = fitted_substitutes(task, config.substitute, _progress)
     moments, losses = gradient_moments(task, substitutes, _progress)
-    names = [candidate.name for candidate in candidates]
+    names = [candidate.name for candidate in scored]
     tables = [
         *gradient_tables(moments),
         *data_free_tables(bench.detector.network, names, config.seed),
@@ -62,7 +66,7 @@ def compute_scores(bench: Workbench) -> Scores:
         targets="labels" if labelled else "own detections",
         pictures=tuple(picture.name for picture in bench.sets.calibration.pictures),
         loss=LayerScore(float(losses.mean()), float(losses.std()) if len(losses) > 1 else 0.0),
-        candidates=candidates,
+        candidates=bench.candidates,
         tables=tuple(tables),
         fit_errors=fit_errors,
     )

@@ -69,7 +69,7 @@ def test_layers_come_in_the_order_in_which_they_run(found):
 
 
 def test_nested_layers_know_their_parent(found):
-    """The parent is the smallest candidate around; `fork` and `mix` are none, so have no child."""
+    """The parent is the smallest candidate around; `fork` and `mix` are none, so no parents."""
     assert found["stage.0.first.conv"].parent == "stage.0.first"
     assert found["stage.0"].parent == "stage"
     assert found["stage"].parent is None
@@ -130,7 +130,9 @@ def test_macs_are_half_of_what_pytorch_counts(build):
     total = count_macs(network, lambda: network(images))
 
     flops = flops_by_module(network, images)
-    assert {c.name: 2 * c.macs for c in candidates} == {c.name: flops[c.name] for c in candidates}
+    assert {c.name: 2 * c.macs for c in candidates} == {
+        c.name: flops[c.name] for c in candidates
+    }
     assert 2 * total == flops["Global"]
 
 
@@ -210,7 +212,7 @@ def test_tracing_leaves_no_hooks():
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "custom"])
 def test_every_yolo_gives_its_blocks(name):
-    """Other architectures need no code: each block of the YAML that maps one map to one is found."""
+    """Other architectures need no code: each block of the YAML that maps a map is found."""
     network = yolo.build_network(CUSTOM) if name == "custom" else tiny_yolo(name)
     images = torch.rand(1, 3, 64, 64)
 
@@ -229,6 +231,6 @@ def test_every_yolo_gives_its_blocks(name):
 
 
 def test_nearest_ancestor_goes_by_whole_names():
-    """"a.10" is not inside "a.1"."""
+    """The layer a.10 is not inside a.1."""
     assert nearest_ancestor("a.10.b", {"a.1", "a", "x"}) == "a"
     assert nearest_ancestor("a.1", {"a.1"}) is None

@@ -1,4 +1,4 @@
-"""What can stand in a layer's place: shapes, which fit where, and the plain values of a plan."""
+"""What can stand in a layer's place: shapes, what fits where, the plain values of a plan."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def found() -> dict[str, Candidate]:
     ],
 )
 def test_what_fits_where(found, layer, expected):
-    """Only what keeps its shape can be bypassed; a 1x1 convolution is not replaced by another."""
+    """Only what keeps its shape can be bypassed; no 1x1 convolution replaces another."""
     assert applicable(found[layer]) == expected
     assert [applicable(found[layer], name) for name in expected] == [(n,) for n in expected]
     assert applicable(found[layer], "zero") == ("zero",)
@@ -48,7 +48,9 @@ def test_what_fits_where(found, layer, expected):
 
 def test_an_unknown_substitute_is_an_error(found):
     """The message lists those there are."""
-    with pytest.raises(EdgeError, match="'cheap'; there are: zero, identity, affine, linear, auto"):
+    with pytest.raises(
+        EdgeError, match="'cheap'; there are: zero, identity, affine, linear, auto"
+    ):
         applicable(found["stem"], "cheap")
 
 

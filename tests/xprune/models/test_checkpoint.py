@@ -80,7 +80,7 @@ def test_a_pruned_detector(tmp_path, detector, architecture):
     pruned = apply_plan(detector.network, [REPLACEMENT])
     path = tmp_path / "pruned.safetensors"
     plan = (REPLACEMENT.to_json(),)
-    whole = Detector(pruned, "p", "yolo", NAMES, 16, architecture, "AGPL-3.0", None, plan)
+    whole = Detector(pruned, "p", "yolo", NAMES, 16, architecture, "AGPL-3.0", None, plan=plan)
     save_checkpoint(path, whole)
 
     loaded = load_detector(str(path))
