@@ -46,7 +46,7 @@ def show_layers(rows: list[dict[str, Any]], console: Console | None = None) -> N
     with_share = any("share" in row for row in rows)
     for name in ("layer", "type", "shape"):
         table.add_column(name, no_wrap=True)
-    for name in ("weights", "MACs", *(["time"] if with_share else [])):
+    for name in ("params", "MACs", *(["time"] if with_share else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -71,11 +71,7 @@ def _short(count: int) -> str:
     """Return a number in at most six characters: 432, 3.5 K, 12.3 M, 9.9 G."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
         if count >= size:
-            return (
-                f"{count / size:.1f} {unit}"
-                if count < 100 * size
-                else f"{count // size} {unit}"
-            )
+            return f"{count / size:.{1 if count < 100 * size else 0}f} {unit}"
     return str(count)
 
 

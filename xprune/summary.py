@@ -28,7 +28,7 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
     if asked is not None and summary["speedup"] < asked:
         console.print(
             f"Asked for {asked:.2f}: the plan delivered it when it was timed, this measurement "
-            "did not. Is the machine busy? Measure again on a calm one, or ask for a little more.",
+            "did not. Measure again while the machine is calm, or ask for a little more.",
             style="yellow",
         )
     artifact = folder / "artifact"

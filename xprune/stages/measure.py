@@ -22,7 +22,7 @@ from runtime_bench.preprocess import read_picture
 from runtime_bench.result import BenchResult
 from runtime_bench.session import open_session
 from xprune.attribution.scores import read_scores
-from xprune.config import RunConfig
+from xprune.config import BUILTIN, RunConfig
 from xprune.explain.pictures import Example
 from xprune.explain.report import write_report
 from xprune.layers.candidates import count_macs
@@ -200,7 +200,8 @@ def command_of(config: RunConfig) -> str:
     parts = ["xprune-edge", "prune-export"]
     for field in fields(RunConfig):
         value = getattr(config, field.name)
-        if value == field.default or (field.name, value) == ("data", "builtin"):
+        implied = field.name == "data" and (config.model, value) == (BUILTIN, BUILTIN)
+        if value == field.default or implied:
             continue
         parts.append("--" + field.name.replace("_", "-"))
         if value is not True:
