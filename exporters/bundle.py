@@ -7,6 +7,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -71,7 +72,8 @@ def build_artifact(
     graph = build_graph(module, size=size, probes=probes)
     model, output, parity = _finish(
         graph,
-        reference=_reference(module, probes),
+        reference=_answers(module, probes, torch.float32),
+        exact=_answers(module, probes, torch.float64),
         probes=probes,
         card=card,
         raw=raw,
@@ -111,21 +113,23 @@ def check_size(size: tuple[int, int], *, stride: int) -> tuple[int, int]:
     return size
 
 
-def _reference(
-    module: nn.Module, probes: Mapping[str, Image]
-) -> dict[str, NDArray[np.float32]]:
-    """Return (4 + classes, anchors) of the PyTorch model for each probe."""
-    network = copy.deepcopy(module).eval()  # a head may keep what it made for one size
+def _answers(
+    module: nn.Module, probes: Mapping[str, Image], dtype: torch.dtype
+) -> dict[str, NDArray[Any]]:
+    """Return (4 + classes, anchors) of the PyTorch model for each probe, in one precision."""
+    network = copy.deepcopy(module).eval().to(dtype)  # a head keeps what it made for one size
     with torch.no_grad():
         return {
-            name: network(torch.from_numpy(image))[0].numpy() for name, image in probes.items()
+            name: network(torch.from_numpy(image).to(dtype))[0].numpy()
+            for name, image in probes.items()
         }
 
 
 def _finish(
     graph: Graph,
     *,
-    reference: Mapping[str, NDArray[np.float32]],
+    reference: Mapping[str, NDArray[Any]],
+    exact: Mapping[str, NDArray[Any]],
     probes: Mapping[str, Image],
     card: ModelCard,
     raw: bool,
@@ -143,7 +147,7 @@ def _finish(
         limits, kind="raw", names=(graph.model.graph.output[0].name,), decoder=card.decoder
     )
     content = _to_bytes(graph.model, card, size=size, raw=True)
-    parity = check_parity(content, reference, probes, output=raw_output)
+    parity = check_parity(content, reference, probes, output=raw_output, exact=exact)
     if raw:
         return content, raw_output, parity
     with_nms = HEADS[card.decoder](

@@ -72,7 +72,10 @@ def main(
             f"unpruned: AP {base.ap:.4f} ({torch_ap:.4f} in PyTorch), AP50 {base.ap50:.4f}"
         )
         scores: dict[str, Scores] = {}  # all criteria at once, so once for each substitute
-        rows = [_arm(bench, scores, criterion, substitute) for criterion, substitute in arms]
+        rows = []
+        for criterion, substitute in arms:
+            rows.append(_arm(bench, scores, criterion, substitute))
+            click.echo(_shown(rows[-1], base.ap), err=True)
     content = {
         "command": f"python -m tests.benchmarks.criteria_table --speedup {speedup:g}"
         + (" --builtin" if builtin else ""),
@@ -118,18 +121,18 @@ def _arm(
             known[substitute] = compute_scores(arm)
         scores = known[substitute]
         made = make_plan(arm, scores, request(config))
+        pruned, _ = prune_detector(arm, scores, made)
+        folder = bench.run.file(f"{criterion}-{substitute}")
+        build_artifact(
+            arm.decoded(pruned.network),
+            folder=folder,
+            card=arm.card,
+            size=arm.size,
+            pictures=arm.probe_pictures(1),
+        )
     except EdgeError as error:
         click.echo(f"{criterion}, {substitute}: {error}", err=True)
         return {**row, "error": str(error)}
-    pruned, _ = prune_detector(arm, scores, made)
-    folder = bench.run.file(f"{criterion}-{substitute}")
-    build_artifact(
-        arm.decoded(pruned.network),
-        folder=folder,
-        card=arm.card,
-        size=arm.size,
-        pictures=arm.probe_pictures(1),
-    )
     accuracy = evaluate_artifact(folder, arm.sets.test, progress=False)
     first = open_session(bench.run.file(BASELINE_MODEL), arm.session)
     second = open_session(folder / "model.onnx", arm.session)

@@ -222,3 +222,16 @@ def test_the_graph_of_a_detector_agrees_with_pytorch(raw_model, reference, probe
 
     assert onnx.checker.check_model(raw_model) is None
     assert figures["scores"]["max_difference"] < 1e-5
+
+
+def test_a_network_that_amplifies_rounding_is_measured_by_its_own():
+    """What PyTorch's float32 itself misses widens the limit; anything beyond still fails."""
+    exact = np.linspace(0.0, 1.0, 60).reshape(6, 10)
+    reference = (exact + 1e-3).astype(np.float32)
+
+    alike = compare_raw(reference, (exact - 1e-3).astype(np.float32), exact)
+    apart = compare_raw(reference, (exact - 9e-3).astype(np.float32), exact)
+
+    assert all(parity.holds for parity in alike.values())
+    assert not any(parity.holds for parity in apart.values())
+    assert not compare_raw(reference, (exact - 1e-3).astype(np.float32))["scores"].holds
