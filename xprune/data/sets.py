@@ -47,6 +47,11 @@ class PictureSets:
     test: Dataset
     calibration: Dataset
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was left out of either, each fault once."""
+        return tuple(dict.fromkeys((*self.test.skipped, *self.calibration.skipped)))
+
 
 def class_names(data: str, labelled: Callable[[], Dataset]) -> tuple[str, ...]:
     """Return the names of the classes in a run's data, for a detector that brings none.
@@ -89,8 +94,8 @@ def split_and_match(
         scenes: A folder for the built-in scenes, where `builtin` is asked for.
 
     Raises:
-        EdgeError: If data is faulty or too few, a class is not the detector's, or the same
-            picture would both test and be scored on.
+        EdgeError: If data is faulty or too few, nothing is labelled, a class is not the
+            detector's, or the same picture would both test and be scored on.
     """
     if request.calibration is None and request.data == BUILTIN:
         request = replace(request, calibration=BUILTIN)
@@ -103,11 +108,17 @@ def split_and_match(
             calibration, request.calibration_count, request.seed, option="--calibration-images"
         )
         test = _some(test, request.test_count, request.seed, option="--images")
+    # Labels before pictures, since decoding all of them may take minutes.
+    test = match_classes(test, names)
+    if not any(len(picture.boxes) for picture in test.pictures):
+        raise EdgeError(
+            f"{request.data}: no box is labelled on the {len(test.pictures)} test pictures, so "
+            "there is no AP to measure; give data with boxes, or more --images"
+        )
+    calibration = _labels_if_matching(calibration, names)
     return PictureSets(
-        test=match_classes(verify_pictures(test, skip_bad=request.skip_bad), names),
-        calibration=_labels_if_matching(
-            verify_pictures(calibration, skip_bad=request.skip_bad), names
-        ),
+        test=verify_pictures(test, skip_bad=request.skip_bad),
+        calibration=verify_pictures(calibration, skip_bad=request.skip_bad),
     )
 
 

@@ -51,8 +51,7 @@ def load_detector(
             .pt, a state dict, our .safetensors), or "builtin".
         weights: For a name or a YAML: a weights file, or "none" for random weights.
         names: The class names, when the file does not hold them or holds others.
-        names_if_missing: Called for the class names when the weights bring none and `names` is
-            None; random weights get as many classes.
+        names_if_missing: Called for them where there are none; random weights get as many.
         seed: Of random weights.
         rebuild: Puts the substitutes of a plan into a network (structure only); the default is
             that of `xprune.layers.surgery`.
@@ -61,15 +60,12 @@ def load_detector(
         UsageError: If `model` and `weights` do not go together.
         EdgeError: If a file is missing, unreadable, not allowed, or does not fit.
     """
+
+    def known(found: Names | None) -> Names | None:
+        return names or found or names_if_missing()
+
     if model != BUILTIN and _is_architecture(model):
-        return _from_architecture(
-            model,
-            weights,
-            names=names,
-            names_if_missing=names_if_missing,
-            seed=seed,
-            rebuild=rebuild,
-        )
+        return _from_architecture(model, weights, known, seed=seed, rebuild=rebuild)
     if weights is not None:
         raise UsageError(
             f"--model {model} brings its own weights; leave --weights out, or give --model"
@@ -77,17 +73,15 @@ def load_detector(
         )
     path = BUILTIN_WEIGHTS if model == BUILTIN else Path(model)
     content = _read_weights(path)
-    known = names or content.names or names_if_missing()
-    detector = _from_weights(content, known, rebuild=rebuild)
+    detector = _from_weights(content, known(content.names), rebuild=rebuild)
     return replace(detector, name=BUILTIN if model == BUILTIN else path.stem)
 
 
 def _from_architecture(
     model: str,
     weights: str | None,
+    known: Callable[[Names | None], Names | None],
     *,
-    names: Names | None,
-    names_if_missing: Callable[[], Names | None],
     seed: int,
     rebuild: Rebuild | None,
 ) -> Detector:
@@ -101,18 +95,18 @@ def _from_architecture(
     architecture = check_architecture(raw, where=model)
     name = path.stem if path.suffix in YAML_SUFFIXES else model
     if weights == NO_WEIGHTS:
-        return _random(architecture, names or names_if_missing(), name=name, seed=seed)
+        return _random(architecture, known(None), name=name, seed=seed)
     content = _read_weights(Path(weights))
     if content.plan:
         raise UsageError(
             f"{weights} is a pruned checkpoint and brings its own architecture;"
             f" give it as --model {weights}"
         )
-    known = names or content.names or names_if_missing()
-    if known:
-        architecture["nc"] = len(known)
+    classes = known(content.names)
+    if classes:
+        architecture["nc"] = len(classes)
     content = replace(content, architecture=architecture)
-    return replace(_from_weights(content, known, rebuild=rebuild), name=name)
+    return replace(_from_weights(content, classes, rebuild=rebuild), name=name)
 
 
 def _is_architecture(model: str) -> bool:

@@ -112,5 +112,5 @@ def _data(bench: Workbench) -> dict[str, object]:
             "labelled": calibration.labelled,
             "pictures": [p.name for p in calibration.pictures],
         },
-        "skipped": [*test.skipped, *calibration.skipped],
+        "skipped": list(bench.sets.skipped),
     }

@@ -41,6 +41,8 @@ from xprune.run_folder import RunFolder
 
 DEFAULT_SIDE_PX = 640
 BATCH = 16
+# Ultralytics' loss assigns each object to the 10 places that suit it best.
+LEAST_PLACES = 10
 # Real pictures on which an exported graph is compared with PyTorch.
 PROBE_PICTURES = 4
 # Real pictures that are timed in turn: what NMS costs depends on what is to be seen.
@@ -67,7 +69,13 @@ class Workbench:
         Raises:
             EdgeError: If the model or the pictures cannot be used as they were asked for.
         """
-        _ = self.size
+        blank = self.forward(self.detector.network, torch.zeros(1, 3, *self.size))
+        places = blank["scores"].shape[-1]
+        if places < LEAST_PLACES:
+            raise EdgeError(
+                f"at an input size of {self.size[0]}x{self.size[1]} the detector looks at "
+                f"{places} places only, and its loss needs {LEAST_PLACES}; use a larger --imgsz"
+            )
         if self.run.config.data != BUILTIN:  # which is drawn into the run's folder
             _ = self.sets
 
@@ -121,7 +129,13 @@ class Workbench:
         """The pictures to test on, and those to score and refit on."""
         names = self.detector.names
         _ = self.size  # before any picture is read: an impossible size is the cheaper error
-        return split_and_match(self._request, self._labelled, names, scenes=self._scenes)
+        sets = split_and_match(self._request, self._labelled, names, scenes=self._scenes)
+        if sets.skipped:
+            self.say(
+                f"Left out {len(sets.skipped)} faulty pictures or boxes, the first one: "
+                f"{sets.skipped[0]} (all are listed in the run's data.json)"
+            )
+        return sets
 
     @cached_property
     def _labelled(self) -> Dataset:

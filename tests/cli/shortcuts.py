@@ -1,0 +1,48 @@
+"""Spare a test what it does not look at: exporting the same network again, and long timing."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+_GRAPHS: dict[str, Any] = {}
+
+
+def export_once(patch: pytest.MonkeyPatch) -> None:
+    """Let a network that this test session has exported before be exported from memory."""
+    from exporters import graph
+
+    build = graph.build_graph
+
+    def build_once(module: Any, *, size: tuple[int, int], probes: Any) -> Any:
+        digest = hashlib.sha256(f"{module} {size}".encode())
+        for name, tensor in module.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in _GRAPHS:
+            _GRAPHS[key] = build(module, size=size, probes=probes)
+        return copy.deepcopy(_GRAPHS[key])
+
+    for user in ("exporters.bundle", "xprune.stages.workbench"):
+        patch.setattr(f"{user}.build_graph", build_once)
+
+
+def measure_briefly(patch: pytest.MonkeyPatch) -> None:
+    """Let every timing end after its least number of runs; no figure means anything then."""
+    from runtime_bench.benchmark import run_benchmark
+    from runtime_bench.compare import compare_in_turn
+
+    def compare(first: Any, second: Any, **settings: Any) -> Any:
+        return compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
+
+    def bench(artifact: Any, *, settings: Any, **rest: Any) -> Any:
+        brief = replace(settings, min_runs=5, min_time_s=0.0)
+        return run_benchmark(artifact, settings=brief, **rest)
+
+    patch.setattr("xprune.stages.plan.compare_in_turn", compare)
+    patch.setattr("xprune.stages.measure.compare_in_turn", compare)
+    patch.setattr("xprune.stages.measure.run_benchmark", bench)
