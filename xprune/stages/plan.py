@@ -115,7 +115,7 @@ def _table_settings(bench: Workbench) -> dict[str, object]:
         "weights_sha256": bench.detector.weights_sha256,
         "imgsz": list(bench.size),
         "threads": bench.run.config.threads,
-        **{name: machine.get(name) for name in ("cpu", "cores", "onnxruntime")},
+        **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
 
 
