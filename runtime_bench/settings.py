@@ -17,6 +17,8 @@ class SessionSettings:
         provider: The execution provider by our own short name, such as "cpu".
         threads: Threads inside one operation; None for all that this process may use.
         optimisation: How far the graph is rewritten: "none", "basic", "extended", "all".
+        spinning: Whether idle threads wait actively for the next operation. That is quick for
+            one session alone; of two in turn, one's threads would eat the other's cores.
         profile_path: The beginning of the name of the profile that onnxruntime writes; None for
             no profile (it slows a run down by about a tenth).
     """
@@ -24,4 +26,5 @@ class SessionSettings:
     provider: str = "cpu"
     threads: int | None = None
     optimisation: str = "all"
+    spinning: bool = True
     profile_path: Path | None = None

@@ -222,3 +222,19 @@ def test_telemetry_is_off_before_onnxruntime_is_imported():
     )
 
     assert done.stdout.split() == ["1", "False", "False"]
+
+
+def test_threads_that_share_the_cores_may_be_told_to_sleep(monkeypatch):
+    """Without spinning, idle threads of one session leave the cores to another one."""
+    seen = {}
+    real = onnxruntime.InferenceSession
+
+    def spy(model, options, **arguments):
+        seen["options"] = options
+        return real(model, options, **arguments)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    open_session(raw_model(), SessionSettings(spinning=False))
+
+    entry = seen["options"].get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == "0"
