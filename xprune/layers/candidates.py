@@ -115,6 +115,11 @@ def nearest_ancestor(name: str, found: Collection[str]) -> str | None:
     return None
 
 
+def nested(layer: str, other: str) -> bool:
+    """Whether two layers, by name, are the same or one contains the other."""
+    return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")
+
+
 def count_macs(network: nn.Module, run: Callable[[], object]) -> int:
     """Return the multiply-adds of convolutions and linear layers in a `run` of batch one."""
     modules = {name: module for name, module in network.named_modules() if name}

@@ -22,7 +22,7 @@ from runtime_bench.latency import measure_latency
 from runtime_bench.profile import node_times
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
-from xprune.layers.candidates import Candidate, Shape
+from xprune.layers.candidates import Candidate, Shape, nested
 from xprune.layers.substitutes import Replacement, applicable, replacement
 from xprune.layers.surgery import apply_plan
 
@@ -146,7 +146,7 @@ def _groups(candidates: Sequence[Candidate]) -> list[dict[Shapes, Replacement]]:
     while waiting:
         group: dict[Shapes, Replacement] = {}
         for shapes, wanted in list(waiting.items()):
-            if not any(_nested(wanted.layer, other.layer) for other in group.values()):
+            if not any(nested(wanted.layer, other.layer) for other in group.values()):
                 group[shapes] = waiting.pop(shapes)
         groups.append(group)
     return groups
@@ -180,7 +180,3 @@ def time_inside(times: Mapping[str, float], layer: str) -> float:
         for source, time_s in times.items()
         if source.startswith((f"{layer}.", f"{layer}/"))
     )
-
-
-def _nested(layer: str, other: str) -> bool:
-    return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")

@@ -11,7 +11,7 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.attribution.criteria import needs_substitute
 from xprune.attribution.scores import Scores
-from xprune.layers.candidates import Candidate, nearest_ancestor
+from xprune.layers.candidates import Candidate, nearest_ancestor, nested
 from xprune.layers.substitutes import SUBSTITUTES, applicable
 from xprune.pruning.knapsack import Option, choose, most_saved_s
 from xprune.pruning.latency_table import LatencyTable
@@ -121,7 +121,7 @@ def plan_by_count(
     )
     chosen: list[Option] = []
     for option in best:
-        fits = not any(_nested(option.layer, other.layer) for other in chosen)
+        fits = not any(nested(option.layer, other.layer) for other in chosen)
         if fits and len(chosen) < count:
             chosen.append(option)
     if len(chosen) < count:
@@ -199,7 +199,7 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
         raise EdgeError(f"{path} has no list of 'choices' or no 'asked'; plan again")
     choices = [_read_choice(path, entry, known) for entry in entries]
     for choice in choices:
-        if any(other is not choice and _nested(choice.layer, other.layer) for other in choices):
+        if any(other is not choice and nested(choice.layer, other.layer) for other in choices):
             raise EdgeError(
                 f"{path} names '{choice.layer}' twice, or a layer around it; keep one"
             )
@@ -277,10 +277,6 @@ def _reason(option: Option, criterion: str, prices: Sequence[float], base_s: flo
         f"saves {option.saved_s / base_s:.1%} of the time for {criterion} {option.cost:.3g}: "
         f"number {rank} of {len(prices)} in least importance per time saved"
     )
-
-
-def _nested(layer: str, other: str) -> bool:
-    return layer == other or layer.startswith(f"{other}.") or other.startswith(f"{layer}.")
 
 
 def _read_request(entry: Mapping[str, object]) -> Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from runtime_bench.latency import percentiles
 from runtime_bench.manifest import file_entry, read_manifest, write_manifest
 from runtime_bench.preprocess import read_picture
 from runtime_bench.result import BenchResult
-from runtime_bench.session import open_session
 from xprune.attribution.scores import read_scores
 from xprune.config import BUILTIN, RunConfig
 from xprune.explain.pictures import Example
@@ -68,17 +67,10 @@ def measure(bench: Workbench) -> None:
 
 def _compare(bench: Workbench) -> Comparison:
     """Time the unpruned and the pruned artifact in turn, on the same real pictures."""
-
-    def runner(model: str) -> Callable[[], object]:
-        session = open_session(bench.run.file(model), bench.session)
-        turn = iter(range(1 << 62))
-        images = bench.timed_images
-        return lambda: session.run(images[next(turn) % len(images)])
-
     bench.say("Timing both models in turn")
     return compare_in_turn(
-        runner(BASELINE_MODEL),
-        runner(MODEL),
+        bench.runner(bench.run.file(BASELINE_MODEL)),
+        bench.runner(bench.run.file(MODEL)),
         min_rounds=300,
         min_time_s=4.0,
         max_time_s=30.0,

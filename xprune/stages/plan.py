@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from runtime_bench.compare import compare_in_turn
 from runtime_bench.errors import EdgeError
 from runtime_bench.machine import describe_machine
 from runtime_bench.progress import track
-from runtime_bench.session import Session, open_session
 from xprune.attribution.criteria import check_criterion
 from xprune.attribution.scores import Scores, read_scores
 from xprune.config import RunConfig
@@ -178,15 +176,15 @@ class _Stopwatch:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
-        self.base = self._runner(open_session(bench.unpruned_graph, bench.session))
-        whole = self._runner(open_session(bench.run.file(BASELINE_MODEL), bench.session))
+        self.base = bench.runner(bench.unpruned_graph)
+        whole = bench.runner(bench.run.file(BASELINE_MODEL))
         comparison = compare_in_turn(whole, self.base, min_rounds=60, min_time_s=1.5)
         self.base_s = float(np.median(comparison.second_s))
         self.total_s = max(float(np.median(comparison.first_s)), self.base_s)
 
     def time(self, graph: bytes) -> Timing:
         """Time until the interval is narrow: on a busy machine for longer."""
-        cut = self._runner(open_session(graph, self.bench.session))
+        cut = self.bench.runner(graph)
         rounds = 100
         while True:
             comparison = compare_in_turn(
@@ -201,11 +199,6 @@ class _Stopwatch:
     def _whole(self, ratio: float) -> float:
         """Turn a ratio of raw graphs into that of the graphs that ship."""
         return self.total_s / (self.base_s / ratio + self.total_s - self.base_s)
-
-    def _runner(self, session: Session) -> Callable[[], object]:
-        images = self.bench.timed_images
-        turn = iter(range(1 << 62))
-        return lambda: session.run(images[next(turn) % len(images)])
 
 
 def _cut(bench: Workbench, scores: Scores, made: PrunePlan) -> bytes:

@@ -5,6 +5,7 @@ Each part is made when a stage first asks for it, so a stage that is already don
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from runtime_bench.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec
 from runtime_bench.preprocess import read_picture
+from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 from xprune.config import BUILTIN
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
@@ -94,11 +96,6 @@ class Workbench:
                 f"{config.model} is pruned already; prune the model that it was made from"
             )
         return detector
-
-    @cached_property
-    def family(self) -> object:
-        """The functions of the detector's family."""
-        return MODELS[self.detector.family]
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -217,6 +214,12 @@ class Workbench:
     def session(self) -> SessionSettings:
         """How onnxruntime runs where models are timed in turn."""
         return SessionSettings(threads=self.run.config.threads, spinning=False)
+
+    def runner(self, model: Path | bytes) -> Callable[[], object]:
+        """Return a call that runs a model on the next of the timed pictures."""
+        session = open_session(model, self.session)
+        images = itertools.cycle(self.timed_images)
+        return lambda: session.run(next(images))
 
     def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run a network up to the raw outputs of its head."""
