@@ -5,6 +5,7 @@ A loop that ends within two seconds shows nothing in a log.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sized
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +57,22 @@ def track(
     if console.is_terminal:
         return _with_bar(iterable, label=label, total=total, console=console)
     return _with_lines(iterable, label=label, total=total, console=console, clock=clock)
+
+
+@contextlib.contextmanager
+def status_line(console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Yield what shows one line at the foot of a terminal; elsewhere it shows nothing.
+
+    Args:
+        console: Where to show it; tests pass one that records.
+    """
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda line: None
+        return
+    with console.status("") as status:
+        # Layer names may hold brackets, which rich would take for markup.
+        yield lambda line: status.update(Text(line, overflow="ellipsis", no_wrap=True))
 
 
 def _with_bar(

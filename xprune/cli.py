@@ -115,6 +115,16 @@ _RUN_OPTIONS = (
         "--fraction", type=float, help="Wanted share of convolutions (the paper's rule)."
     ),
     click.option(
+        "--search",
+        help="Try plans out: none, evolution, beam or dp.  [default: none]",
+    ),
+    click.option(
+        "--search-seconds", type=click.IntRange(1), help="For the search.  [default: 300]"
+    ),
+    click.option(
+        "--rounds", type=click.IntRange(1, 100), help="Score anew in steps.  [default: 1]"
+    ),
+    click.option(
         "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
     ),
     click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),

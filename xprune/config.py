@@ -28,11 +28,15 @@ CRITERION_NAMES = (
 )
 SUBSTITUTE_NAMES = ("zero", "identity", "affine", "linear", "auto")
 RECOVERIES = ("none", "refit")
+SEARCHES = ("none", "evolution", "beam", "dp")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
 # Options that may name a file; what it holds belongs to the run as much as its name.
 FILE_OPTIONS = ("model", "weights", "data", "calibration")
+
+# Options that a settled run may still change: what was found in fewer seconds is gone on from.
+MAY_GROW = ("search_seconds",)
 
 # The first stage that an option matters to: what an earlier stage left does not depend on it.
 STAGE_OF: dict[str, str] = {
@@ -51,6 +55,9 @@ STAGE_OF: dict[str, str] = {
     "criterion": "attribute",
     "threads": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
+    "search": "plan",
+    "search_seconds": "plan",
+    "rounds": "plan",
     "recover": "prune",
     "raw": "export",
 }
@@ -62,6 +69,7 @@ NAMED = {
     "criterion": CRITERION_NAMES,
     "substitute": SUBSTITUTE_NAMES,
     "recover": RECOVERIES,
+    "search": SEARCHES,
 }
 # Above the first number, up to the second one.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -73,6 +81,8 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "images": (0, 10_000_000, "at least 1"),
     "calibration_images": (0, 100_000, "at least 1"),
     "threads": (0, 1024, "from 1 to 1024"),
+    "search_seconds": (0, 1_000_000, "from 1 to 1000000"),
+    "rounds": (0, 100, "from 1 to 100"),
     "seed": (-1, 2**31, "from 0 to 2147483648"),
 }
 
@@ -100,6 +110,9 @@ class RunConfig:
         latency_ms: Wanted latency after, in milliseconds.
         layers: Wanted number of candidates to remove.
         fraction: Wanted share of the convolutions to remove.
+        search: How plans are looked for beyond what the scores say.
+        search_seconds: That the search may take.
+        rounds: Steps in which the saving is reached, the layers scored anew after each.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
     """
@@ -122,6 +135,9 @@ class RunConfig:
     latency_ms: float | None = None
     layers: int | None = None
     fraction: float | None = None
+    search: str = "none"
+    search_seconds: int = 300
+    rounds: int = 1
     recover: str = "refit"
     raw: bool = False
 
@@ -231,6 +247,14 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
     amounts = [name for name in AMOUNTS if name in given]
     if len(amounts) > 1:
         problems.append(f"{' and '.join(amounts)} exclude each other; give one")
+    by_count = next((name for name in ("layers", "fraction") if name in given), None)
+    searching = given.get("search", "none") != "none"
+    in_rounds = given.get("rounds", 1) != 1
+    if by_count and (searching or in_rounds):
+        option = "search" if searching else "rounds"
+        problems.append(f"{option} is for a saving of time; give speedup, not {by_count}")
+    if searching and in_rounds:
+        problems.append("search and rounds exclude each other; give one")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems

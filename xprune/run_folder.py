@@ -19,6 +19,7 @@ from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json, remove_leftovers, sha256_of, write_json
 from xprune.config import (
     FILE_OPTIONS,
+    MAY_GROW,
     STAGES,
     RunConfig,
     difference,
@@ -202,7 +203,7 @@ class Settled:
         differing = [
             difference(name, values[name], self.options[name])
             for name in options_until(self.stage)
-            if values[name] != self.options.get(name, values[name])
+            if values[name] != self.options.get(name, values[name]) and name not in MAY_GROW
         ]
         return differing or [
             f"{values[name]} was changed since that run began"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from runtime_bench.errors import EdgeError
 from xprune.models.architecture import check_architecture
@@ -121,6 +122,37 @@ def picture_losses(
         total, _ = criterion(alone, _batch_of_one(target, alone["feats"][0], _head(network)))
         losses.append(total.sum())
     return torch.stack(losses)
+
+
+def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
+    """Return how far the outputs of each picture moved, without any label.
+
+    For the scores the Kullback-Leibler divergence of every class at every place from what is
+    wanted; for the boxes that of the distributions of their sides, each place weighted by the
+    highest score that is wanted there, since a box that nobody looks at may move. Both by
+    object: divided by the sum of these weights.
+
+    Args:
+        outputs: From `head_outputs`, for B pictures.
+        wanted: The same of the unpruned network.
+
+    Returns:
+        (B,), 0 where nothing moved.
+    """
+    logits, wanted_logits = outputs["scores"], wanted["scores"]
+    share = wanted_logits.sigmoid()
+    # Of a Bernoulli variable, from logits: the entropy of what is wanted is taken off.
+    scores = functional.binary_cross_entropy_with_logits(
+        logits, share, reduction="none"
+    ) - functional.binary_cross_entropy_with_logits(wanted_logits, share, reduction="none")
+    weights = share.amax(1)
+    count, sides, places = len(weights), 4, weights.shape[1]
+    bins = outputs["boxes"].view(count, sides, -1, places).log_softmax(2)
+    wanted_bins = wanted["boxes"].view(count, sides, -1, places).log_softmax(2)
+    boxes = (wanted_bins.exp() * (wanted_bins - bins)).sum((1, 2))
+    moved = scores.sum((1, 2)) + (weights * boxes).sum(1)
+    result: Tensor = moved / (1 + weights.sum(1))
+    return result
 
 
 def decoded(network: nn.Module) -> nn.Module:

@@ -86,6 +86,12 @@ class PrunePlan:
         predicted_speedup: What the latency table promises.
         measured_speedup: What the exported plan delivered, both timed in turn.
         measured_interval: Its 95 % confidence interval.
+        search: How the plan was looked for: `none` if by the scores alone.
+        evaluations: Plans that the search tried; None without one.
+        search_seconds: That it took.
+        fitness: How far the plan moves the outputs of the unpruned model, and
+        fitness_of_scores: how far the plan that the scores alone give moves them.
+        rounds: Steps in which the saving was reached, the layers scored anew in each.
     """
 
     criterion: str
@@ -95,6 +101,12 @@ class PrunePlan:
     predicted_speedup: float | None = None
     measured_speedup: float | None = None
     measured_interval: tuple[float, float] | None = None
+    search: str = "none"
+    evaluations: int | None = None
+    search_seconds: float | None = None
+    fitness: float | None = None
+    fitness_of_scores: float | None = None
+    rounds: int = 1
 
 
 def plan_by_count(
@@ -153,10 +165,8 @@ def plan_by_time(
     Raises:
         EdgeError: If all layers together do not save that much.
     """
-    # Not `candidate.parent`: a layer that nothing can replace here was not scored.
-    names = [candidate.name for candidate in scores.candidates]
-    parents = {name: nearest_ancestor(name, names) for name in names}
-    options = list(_options(scores, table, criterion, substitute))
+    parents = parents_of(scores)
+    options = list(timed_options(scores, table, criterion, substitute))
     chosen = choose(parents, options, wanted_s)
     if chosen is None:
         most = table.base_s / max(table.base_s - most_saved_s(parents, options), 1e-9)
@@ -164,6 +174,37 @@ def plan_by_time(
             f"{asked} is not reachable: with the substitute '{substitute}' all layers together "
             f"give {most:.2f} at most by the latency table; ask for less or use --imgsz"
         )
+    return plan_of_options(
+        scores, table, chosen, criterion=criterion, asked=asked, options=options
+    )
+
+
+def parents_of(scores: Scores) -> dict[str, str | None]:
+    """Return each layer's parent among the layers, parents before their children."""
+    # Not `candidate.parent`: a layer that nothing can replace here was not scored.
+    names = [candidate.name for candidate in scores.candidates]
+    return {name: nearest_ancestor(name, names) for name in names}
+
+
+def plan_of_options(
+    scores: Scores,
+    table: LatencyTable,
+    chosen: Sequence[Option],
+    *,
+    criterion: str,
+    asked: Request,
+    options: Sequence[Option],
+) -> PrunePlan:
+    """Return the plan of the chosen options, with the reason for each.
+
+    Args:
+        scores: From `attribute`.
+        table: What `options` save was taken from.
+        chosen: Options in the order in which their layers run.
+        criterion: What their costs are.
+        asked: What was asked for.
+        options: All that could have been chosen.
+    """
     prices = sorted(_price(option) for option in options if option.saved_s > 0)
     choices = [
         replace(
@@ -213,6 +254,12 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
             predicted_speedup=_number(document.get("predicted_speedup")),
             measured_speedup=_number(document.get("measured_speedup")),
             measured_interval=(float(interval[0]), float(interval[1])) if interval else None,
+            search=str(document.get("search", "none")),
+            evaluations=_whole(document.get("evaluations")),
+            search_seconds=_number(document.get("search_seconds")),
+            fitness=_number(document.get("fitness")),
+            fitness_of_scores=_number(document.get("fitness_of_scores")),
+            rounds=_whole(document.get("rounds")) or 1,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise EdgeError(f"{path} lacks or misspells {error}; correct it") from error
@@ -243,9 +290,10 @@ def _choice(scores: Scores, option: Option, reason: str) -> Choice:
     )
 
 
-def _options(
+def timed_options(
     scores: Scores, table: LatencyTable, criterion: str, substitute: str
 ) -> Iterable[Option]:
+    """Yield what could be done, where it saves enough to be sure that it saves anything."""
     for candidate in scores.candidates:
         for name in applicable(candidate, substitute):
             score = _score(scores, candidate, criterion, name)
@@ -309,6 +357,10 @@ def _read_choice(path: Path, entry: object, known: Mapping[str, Candidate]) -> C
         share=_number(entry.get("share")),
         reason=str(entry.get("reason", "named by hand")),
     )
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int else None
 
 
 def _number(value: object) -> float | None:

@@ -25,12 +25,12 @@ from xprune.pruning.plan import (
     PrunePlan,
     Request,
     plan_by_count,
-    plan_by_time,
     with_measured,
     write_plan,
 )
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import BASELINE_MODEL, export_baseline
+from xprune.stages.search import proposer
 from xprune.stages.workbench import Workbench
 
 STAGE = "plan"
@@ -121,7 +121,7 @@ def _timed_plan(
     bench: Workbench, scores: Scores, table: LatencyTable, asked: Request
 ) -> PrunePlan:
     """Plan, export, time, and correct what is asked of the table until it delivers."""
-    config = bench.run.config
+    propose = proposer(bench, scores, table, asked)
     clock = _Stopwatch(bench)
     speedup = asked.wanted_speedup(clock.total_s)
     assert speedup is not None
@@ -135,14 +135,7 @@ def _timed_plan(
     seen: dict[tuple[tuple[str, str], ...], Timing] = {}
     for _ in track(range(ATTEMPTS), label="Planning and timing"):
         try:
-            made = plan_by_time(
-                scores,
-                table,
-                criterion=config.criterion,
-                substitute=config.substitute,
-                asked=asked,
-                wanted_s=wanted_s,
-            )
+            made = propose(wanted_s)
         except EdgeError:
             if best is None and not seen:
                 raise

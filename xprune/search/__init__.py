@@ -1,0 +1,1 @@
+"""Search: plans tried out, by what they do to the outputs, in the seconds that are given."""
