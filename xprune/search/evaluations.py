@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_bench.errors import EdgeError
-from xprune.search.problem import Key, Plan, key_of
+from xprune.search.problem import Key, Plan, Problem, key_of
 
 Clock = Callable[[], float]
 Fitness = Callable[[Plan], float]
@@ -81,6 +81,16 @@ class Evaluations:
         """Whether the plan was tried in this process already, and costs no time."""
         return key_of(plan) in self.tried
 
+    def known(self, problem: Problem) -> list[Evaluation]:
+        """Return all plans of the problem's options with a fitness, from a file as well."""
+        tried = list(self.tried.values())
+        kept = self.journal.known() if self.journal else {}
+        for key, (fitness, seconds) in kept.items():
+            if key not in self.tried and all(name in problem.by_name for name in key):
+                plan = tuple(problem.by_name[name] for name in key)
+                tried.append(Evaluation(plan, fitness, seconds))
+        return tried
+
     def evaluate(self, plan: Plan, *, anyway: bool = False) -> float:
         """Return the plan's fitness.
 
@@ -143,6 +153,10 @@ class Journal:
     def find(self, key: Key) -> tuple[float, float] | None:
         """Return the plan's fitness and the seconds it took, if it is known."""
         return self._known.get(key)
+
+    def known(self) -> Mapping[Key, tuple[float, float]]:
+        """Return all that is known under these settings."""
+        return self._known
 
     def append(self, key: Key, evaluation: Evaluation) -> None:
         """Keep an evaluation; it is on the disk when this returns."""

@@ -56,7 +56,8 @@ def search(
     evaluations.evaluate(first, anyway=True)
     with contextlib.suppress(OutOfTime):
         METHODS[method](problem, evaluations)
-    enough = [tried for tried in evaluations.tried.values() if problem.saves_enough(tried.plan)]
+    known = evaluations.known(problem)
+    enough = [tried for tried in known if problem.saves_enough(tried.plan)]
     best = min(enough, key=lambda tried: tried.fitness)  # of equals the one tried first
     return Found(
         best=best,
