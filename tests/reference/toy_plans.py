@@ -60,9 +60,7 @@ def toy_problem(seed: int, *, layers: int = 6, pairs: int = 3) -> tuple[Problem,
             score = cost * draw.lognormvariate(0, 0.6)
             options.append(Option(layer, substitute, score, draw.uniform(0.5, 2)))
     names = list(parents)
-    together = {
-        frozenset(draw.sample(names, 2)): draw.uniform(-0.3, 1.5) for _ in range(pairs)
-    }
+    together = {frozenset(draw.sample(names, 2)): draw.uniform(-0.3, 1.5) for _ in range(pairs)}
     wanted_s = 0.4 * sum(option.saved_s for option in options) / 2
     return Problem(parents, options, wanted_s, seed=seed), ToyFitness(true_costs, together)
 

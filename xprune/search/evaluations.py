@@ -170,6 +170,7 @@ class Journal:
         }
         line = json.dumps(entry, allow_nan=False) + "\n"
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(line.encode())
                 file.flush()

@@ -86,7 +86,7 @@ def test_shaken_costs_keep_their_sign_and_change_their_order():
 
     assert all(set(costs) == set(problem.costs) for costs in shaken)
     assert all(value > 0 for costs in shaken for value in costs.values())
-    orders = {tuple(sorted(costs, key=lambda name: costs[name])) for costs in shaken}  # noqa: B023
+    orders = {tuple(sorted(costs, key=lambda name: costs[name])) for costs in shaken}
     assert len(orders) > 10
 
 
