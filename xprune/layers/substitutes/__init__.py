@@ -28,6 +28,7 @@ __all__ = [
     "AUTO",
     "BY_PLACE",
     "FAMILIES",
+    "REMOVED",
     "SOLVED",
     "SUBSTITUTES",
     "Affine",
@@ -168,6 +169,8 @@ SUBSTITUTES: dict[str, Substitute] = {
 
 # `auto` leaves the constant zero out: it is the paper's control, and never the better choice.
 AUTO = tuple(name for name in SUBSTITUTES if name != "zero")
+# Of these, those that leave nothing of a layer but a map of pixels one by one.
+REMOVED = ("identity", "affine", "linear")
 # A family's name stands for all of its levels.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "lowrank": tuple(f"lowrank-{percent}" for percent in LOWRANK_PERCENT),
