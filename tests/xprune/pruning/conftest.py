@@ -72,7 +72,7 @@ def only(candidates):
 
 @pytest.fixture
 def table(candidates) -> LatencyTable:
-    """Ten seconds for all; each layer a second per 100,000 MACs, a linear substitute half of that.
+    """Ten seconds for all; each layer a second per 100,000 MACs, a linear one half of that.
 
     A richer one takes 0.8 of it.
     """
