@@ -26,7 +26,18 @@ CRITERION_NAMES = (
     "random",
     "ablation",
 )
-SUBSTITUTE_NAMES = ("zero", "identity", "affine", "linear", "auto")
+SUBSTITUTE_NAMES = (
+    "zero",
+    "identity",
+    "affine",
+    "linear",
+    "depthwise",
+    "lowrank-25",
+    "lowrank-50",
+    "convolution",
+    "lowrank",
+    "auto",
+)
 RECOVERIES = ("none", "refit")
 SEARCHES = ("none", "evolution", "beam", "dp")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")

@@ -180,8 +180,8 @@ def test_the_names_are_those_of_the_code_behind_them() -> None:
     """The lists stand here so that help and errors need no torch; they must not differ."""
     pytest.importorskip("torch")
     from xprune.attribution.criteria import CRITERIA
-    from xprune.layers.substitutes import SUBSTITUTES
+    from xprune.layers.substitutes import FAMILIES, SUBSTITUTES
 
     assert tuple(CRITERIA) == CRITERION_NAMES
-    assert set(SUBSTITUTE_NAMES) == {*SUBSTITUTES, "auto"}
+    assert set(SUBSTITUTE_NAMES) == {*SUBSTITUTES, *FAMILIES, "auto"}
     assert make_config({}).speedup == DEFAULT_SPEEDUP

@@ -18,11 +18,18 @@ from xprune.attribution import criteria
 from xprune.attribution.gates import GateMoments, Substitutes, closed_gates, recorded_gates
 from xprune.attribution.scores import LayerScore, ScoreTable
 from xprune.layers.candidates import Candidate
-from xprune.layers.fit import Moments, add_samples, fit, new_moments, sampled_outputs
+from xprune.layers.fit import add_samples, fit, is_solvable, moment_bytes, new_moments, view_of
 from xprune.layers.hooks import placed
-from xprune.layers.substitutes import Affine, Linear, applicable, build, replacement
+from xprune.layers.moments import Moments, View, sampled_outputs
+from xprune.layers.substitutes import applicable, build, replacement
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
+# A layer, and what the substitutes that share moments look at.
+Key = tuple[str, View]
+
+# Moments of a 3x3 window of 256 channels take 42 MiB; more pictures are run instead of more
+# memory taken.
+MOMENT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -59,19 +66,23 @@ def fitted_substitutes(
         }
         for candidate in task.candidates
     }
-    moments = {
-        (layer, name): new_moments(module)
-        for layer, choices in modules.items()
-        for name, module in choices.items()
-        if isinstance(module, Affine | Linear)
-    }
-    if moments:
-        with torch.no_grad(), _collecting(task.network, modules, moments):
-            for batch in progress(range(task.batches), "Solving substitutes", task.batches):
-                task.forward(batch)
+    groups = _groups(modules)
+    steps = len(groups) * task.batches
+    done = iter(progress(range(steps), "Solving substitutes", steps))
     errors: dict[str, dict[str, float]] = {}
-    for (layer, name), sums in moments.items():
-        errors.setdefault(layer, {})[name] = fit(modules[layer][name], sums)
+    for group in groups:
+        moments = {key: new_moments(same[0]) for key, same in group.items()}
+        with torch.no_grad(), _collecting(task.network, group, moments):
+            for batch in range(task.batches):
+                next(done, None)
+                task.forward(batch)
+        for key in group:
+            sums = moments.pop(key)
+            for name, module in modules[key[0]].items():
+                if is_solvable(module) and view_of(module) == key[1]:
+                    errors.setdefault(key[0], {})[name] = fit(module, sums)
+    for _ in done:  # closes the bar
+        pass
     return modules, errors
 
 
@@ -154,20 +165,39 @@ def _losses(task: ScoringTask) -> torch.Tensor:
         )
 
 
+def _groups(modules: Substitutes) -> list[dict[Key, list[nn.Module]]]:
+    """Return who shares moments, in groups of layers whose moments fit into memory at once."""
+    groups: list[dict[Key, list[nn.Module]]] = []
+    left_bytes = 0
+    for layer, choices in modules.items():
+        sharing: dict[Key, list[nn.Module]] = {}
+        for module in choices.values():
+            if is_solvable(module):
+                sharing.setdefault((layer, view_of(module)), []).append(module)
+        needed_bytes = sum(moment_bytes(same[0]) for same in sharing.values())
+        if sharing and (not groups or needed_bytes > left_bytes):
+            groups.append({})
+            left_bytes = MOMENT_BYTES
+        if sharing:
+            groups[-1].update(sharing)
+            left_bytes -= needed_bytes
+    return groups
+
+
 def _collecting(
-    network: nn.Module, modules: Substitutes, moments: Mapping[tuple[str, str], Moments]
+    network: nn.Module, group: Mapping[Key, Sequence[nn.Module]], moments: Mapping[Key, Moments]
 ) -> AbstractContextManager[None]:
     def collect(layer: str, x: torch.Tensor, y: torch.Tensor) -> None:
         wanted = sampled_outputs(y)
-        for name, module in modules[layer].items():
-            if (layer, name) in moments:
-                add_samples(moments[layer, name], module, x, wanted)
+        for key, same in group.items():
+            if key[0] == layer:
+                add_samples(moments[key], same[0], x, wanted)
 
     return placed(
         network.get_submodule(layer).register_forward_hook(
             lambda module, args, output, layer=layer: collect(layer, args[0], output)
         )
-        for layer in modules
+        for layer in dict.fromkeys(layer for layer, _ in group)
     )
 
 

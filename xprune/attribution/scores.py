@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from xprune.layers.candidates import Candidate, Shape
+from xprune.layers.candidates import BLOCK_KERNEL, Candidate, Shape
 from xprune.layers.substitutes import applicable
 
 FORMAT = "xprune-edge scores"
@@ -159,7 +159,15 @@ def _candidate(entry: dict[str, object]) -> Candidate:
         parameters=int(str(entry["parameters"])),
         macs=int(str(entry["macs"])),
         convolution=entry["convolution"] is True,
+        # Version 1 files of before these were needed lack them.
+        convolutions=int(str(entry.get("convolutions", 0))),
+        kernel=_pair(entry.get("kernel", BLOCK_KERNEL)),
     )
+
+
+def _pair(entry: object) -> tuple[int, int]:
+    rows, columns = _list(list(entry) if isinstance(entry, tuple) else entry)
+    return int(rows), int(columns)
 
 
 def _shapes(entry: object) -> tuple[Shape, ...]:

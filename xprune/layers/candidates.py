@@ -26,6 +26,10 @@ NORMALISATIONS = (
 )
 
 
+# What a convolution that stands in for a block sees.
+BLOCK_KERNEL = (3, 3)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One layer that could go.
@@ -39,6 +43,9 @@ class Candidate:
         parameters: Number of weights, those of its children included.
         macs: Multiply-adds for one picture, over all calls.
         convolution: Whether it is a plain convolution, what the paper's rule counts.
+        convolutions: How many convolutions run in it, itself included.
+        kernel: Odd rows and columns that hold what an output pixel of a plain convolution
+            sees; 3x3 for a block.
     """
 
     name: str
@@ -49,6 +56,8 @@ class Candidate:
     parameters: int
     macs: int
     convolution: bool
+    convolutions: int = 0
+    kernel: tuple[int, int] = BLOCK_KERNEL
 
     @property
     def keeps_shape(self) -> bool:
@@ -100,6 +109,11 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
             parameters=sum(weight.numel() for weight in modules[name].parameters()),
             macs=sum(call.macs for inner, call in calls.items() if _is_inside(inner, name)),
             convolution=isinstance(modules[name], nn.Conv2d),
+            convolutions=sum(
+                isinstance(modules[inner], nn.Conv2d) and _is_inside(inner, name)
+                for inner in calls
+            ),
+            kernel=odd_kernel(modules[name]),
         )
         for name in names
     )
@@ -222,6 +236,17 @@ def _macs(module: nn.Module, args: tuple[object, ...], output: object) -> int:
         return 0
     assert isinstance(elements, torch.Tensor)
     return elements[0].numel() * module.weight[0].numel()
+
+
+def odd_kernel(module: nn.Module) -> tuple[int, int]:
+    """Return odd rows and columns that hold what an output pixel sees; 3x3 for a block."""
+    if not isinstance(module, nn.Conv2d):
+        return BLOCK_KERNEL
+    rows, columns = (
+        dilation * (size - 1) + 1
+        for size, dilation in zip(module.kernel_size, module.dilation, strict=True)
+    )
+    return rows + 1 - rows % 2, columns + 1 - columns % 2
 
 
 def _is_inside(name: str, ancestor: str) -> bool:

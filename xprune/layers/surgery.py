@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
-from xprune.layers.candidates import Candidate
-from xprune.layers.substitutes import SUBSTITUTES, Replacement, build, replacement
+from xprune.layers.candidates import BLOCK_KERNEL, Candidate, odd_kernel
+from xprune.layers.substitutes import FAMILIES, SUBSTITUTES, Replacement, build, replacement
 
 Run = Callable[[nn.Module], Iterable[torch.Tensor]]
 
@@ -73,22 +73,41 @@ def replacements_from_json(entries: object) -> tuple[Replacement, ...]:
 
 def _replacement_from_json(entry: object) -> Replacement:
     problem = EdgeError(f"the checkpoint's plan has a bad entry: {str(entry)[:80]}")
-    if not isinstance(entry, Mapping) or set(entry) != set(Replacement.__dataclass_fields__):
+    fields = Replacement.__dataclass_fields__
+    # Checkpoints of before there were windows lack these.
+    lacks_none = isinstance(entry, Mapping) and set(fields) - set(entry) <= {
+        "kernel",
+        "inner_channels",
+    }
+    if not isinstance(entry, Mapping) or not lacks_none or not set(entry) <= set(fields):
         raise problem
-    stride, sizes = entry["stride"], (entry["in_channels"], entry["out_channels"])
     layer, substitute = entry["layer"], entry["substitute"]
-    numbers_ok = (
-        isinstance(stride, list)
-        and len(stride) == 2
-        and all(type(number) is int and 1 <= number <= 65_536 for number in (*stride, *sizes))
-    )
-    texts_ok = isinstance(layer, str) and isinstance(substitute, str)
-    if not numbers_ok or not texts_ok or substitute not in SUBSTITUTES:
+    stride, kernel = _pair(entry["stride"]), _pair(entry.get("kernel", [1, 1]))
+    sizes, inner = (entry["in_channels"], entry["out_channels"]), entry.get("inner_channels", 0)
+    if not isinstance(layer, str) or not isinstance(substitute, str):
         raise problem
-    keeps_shape = sizes[0] == sizes[1] and stride == [1, 1]
+    if substitute not in SUBSTITUTES or stride is None or kernel is None:
+        raise problem
+    if not all(_is_size(size) for size in sizes) or not (inner == 0 or _is_size(inner)):
+        raise problem
+    keeps_shape = sizes[0] == sizes[1] and stride == (1, 1)
     if substitute in ("identity", "affine") and not keeps_shape:
         raise problem
-    return Replacement(layer, substitute, *sizes, (stride[0], stride[1]))
+    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0 or (type(inner) is not int):
+        raise problem
+    if substitute in FAMILIES["lowrank"] and inner == 0:
+        raise problem
+    return Replacement(layer, substitute, *sizes, stride, kernel, inner)
+
+
+def _pair(entry: object) -> tuple[int, int] | None:
+    if not isinstance(entry, list) or len(entry) != 2 or not all(map(_is_size, entry)):
+        return None
+    return entry[0], entry[1]
+
+
+def _is_size(number: object) -> bool:
+    return type(number) is int and 1 <= number <= 65_536
 
 
 def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> None:
@@ -112,6 +131,7 @@ def _check_sizes(network: nn.Module, replacements: Sequence[Replacement]) -> Non
     weights = [*network.parameters()]
     inputs = [m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
     widest = max([1, *inputs, *(side for weight in weights for side in weight.shape)])
+    kernel = max([max(BLOCK_KERNEL), *map(_widest_window, network.modules())])
     for wanted in replacements:
         if max(wanted.in_channels, wanted.out_channels) > widest:
             raise EdgeError(
@@ -119,14 +139,28 @@ def _check_sizes(network: nn.Module, replacements: Sequence[Replacement]) -> Non
                 f"{wanted.out_channels} out, but this network has {widest} at most: the plan "
                 "is of another network"
             )
-    linear = [wanted for wanted in replacements if wanted.substitute == "linear"]
-    asked = sum(wanted.in_channels * wanted.out_channels for wanted in linear)
+        if max(wanted.kernel) > kernel or wanted.inner_channels > widest:
+            raise EdgeError(
+                f"the plan gives '{wanted.layer}' a kernel of {wanted.kernel[0]}x"
+                f"{wanted.kernel[1]} and {wanted.inner_channels} channels inside, more than "
+                "this network has anywhere: the plan is of another network"
+            )
+    asked = sum(_weights(wanted) for wanted in replacements)
     # Far more than any plan that makes a network smaller.
     if asked > 4 * sum(weight.numel() for weight in weights) + widest**2:
         raise EdgeError(
             f"the plan's substitutes have {asked:,} weights, more than the network itself: it "
             "is of another network"
         )
+
+
+def _weights(wanted: Replacement) -> int:
+    """Return how many weights a substitute has; per pixel it multiplies by each of them."""
+    return sum(SUBSTITUTES[wanted.substitute].macs(wanted))
+
+
+def _widest_window(module: nn.Module) -> int:
+    return max(odd_kernel(module)) if isinstance(module, nn.Conv2d) else 1
 
 
 def _dressed(substitute: nn.Module, layer: nn.Module) -> nn.Module:

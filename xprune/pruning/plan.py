@@ -12,7 +12,7 @@ from runtime_bench.files import read_json, write_json
 from xprune.attribution.criteria import needs_substitute
 from xprune.attribution.scores import Scores
 from xprune.layers.candidates import Candidate, nearest_ancestor, nested
-from xprune.layers.substitutes import SUBSTITUTES, applicable
+from xprune.layers.substitutes import REMOVED, SUBSTITUTES, applicable
 from xprune.pruning.knapsack import Option, choose, most_saved_s
 from xprune.pruning.latency_table import LatencyTable
 
@@ -117,13 +117,14 @@ def plan_by_count(
     Args:
         scores: From `attribute`.
         criterion: A key of `CRITERIA`.
-        substitute: A key of `SUBSTITUTES`, or `auto` for each layer's best.
+        substitute: A key of `SUBSTITUTES`, or `auto` for each layer's best of those that remove
+            it; a richer one only makes it cheaper, which is not what is counted.
         asked: With `layers` or `fraction` set.
 
     Raises:
         EdgeError: If more is asked for than there is.
     """
-    pool = [candidate for candidate in scores.candidates if applicable(candidate, substitute)]
+    pool = [candidate for candidate in scores.candidates if _counted(candidate, substitute)]
     if asked.fraction is not None:
         pool = [candidate for candidate in pool if candidate.convolution]
     count = _wanted_count(scores, asked)
@@ -305,9 +306,15 @@ def timed_options(
 def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
     options = [
         Option(candidate.name, name, _score(scores, candidate, criterion, name), 0.0)
-        for name in applicable(candidate, substitute)
+        for name in _counted(candidate, substitute)
     ]
     return min(options, key=lambda option: option.cost)
+
+
+def _counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
+    """Return the substitutes that count as a layer gone; of `auto` the richer ones do not."""
+    names = applicable(candidate, substitute)
+    return tuple(n for n in names if n in REMOVED) if substitute == "auto" else names
 
 
 def _score(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> float:

@@ -13,15 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import nn
 
-from xprune.layers.fit import (
-    Moments,
-    add_samples,
-    fit,
-    is_solvable,
-    new_moments,
-    sampled_outputs,
-)
+from xprune.layers.fit import add_samples, fit, is_solvable, new_moments
 from xprune.layers.hooks import placed
+from xprune.layers.moments import Moments, sampled_outputs
 from xprune.recovery.norms import sole_norms
 
 Run = Callable[[nn.Module, torch.Tensor], object]

@@ -24,8 +24,8 @@ from xprune.attribution.attribute import (
     gradient_tables,
 )
 from xprune.attribution.scores import ScoreTable
-from xprune.layers import fit as fitting
-from xprune.layers.substitutes import replacement
+from xprune.layers import moments as sums
+from xprune.layers.substitutes import SUBSTITUTES, replacement
 from xprune.layers.surgery import apply_plan
 
 LAYERS = ("stem.conv", "stage", "down", "tower", "tower.0", "out")
@@ -89,9 +89,18 @@ def assert_agree(first: dict, second: dict, tolerance: float) -> None:
             assert difference <= tolerance * scale, (criterion, substitute, layer)
 
 
+def sees_window(substitute: str | None) -> bool:
+    """Whether a substitute looks at an output pixel's neighbours."""
+    return substitute is not None and SUBSTITUTES[substitute].sees_window
+
+
 @pytest.mark.parametrize("targets", ["labels", "own detections"])
 def test_scores_of_a_yolo_do_not_depend_on_the_batch(scenes, progress, targets):
-    """Picture by picture and all at once agree to 1e-4, with a picture that has no target."""
+    """Picture by picture and all at once agree to 1e-4, with a picture that has no target.
+
+    Left out are substitutes that see a window: they have more unknowns than there are samples
+    here, so what they miss is the noise of float32.
+    """
     assert sum(len(target.labels) for target in scenes.targets[targets]) > 12
     substitutes, _ = fitted_substitutes(
         scenes.task(batch=16, targets=targets), "auto", progress
@@ -102,7 +111,8 @@ def test_scores_of_a_yolo_do_not_depend_on_the_batch(scenes, progress, targets):
         task = scenes.task(batch=batch, targets=targets)
         moments, losses = gradient_moments(task, substitutes, progress)
         assert len(losses) == 12
-        tables.append(by_key(gradient_tables(moments)))
+        found = by_key(gradient_tables(moments))
+        tables.append({key: table for key, table in found.items() if not sees_window(key[1])})
 
     assert_agree(tables[0], tables[1], 1e-4)
     assert_agree(tables[0], tables[2], 1e-4)
@@ -135,17 +145,21 @@ def test_substitutes_do_not_depend_on_the_batch(scenes, progress):
 
     for layer, modules in solved[0][0].items():
         for name, module in modules.items():
+            if sees_window(name):  # more unknowns than there are samples here
+                continue
             for weight, other in zip(
                 module.parameters(), solved[1][0][layer][name].parameters(), strict=True
             ):
                 assert torch.allclose(weight, other, rtol=1e-3, atol=1e-5)
     for layer, errors in solved[0][1].items():
-        assert errors == pytest.approx(solved[1][1][layer], rel=1e-3, abs=1e-6)
+        for name, error in errors.items():
+            if not sees_window(name):
+                assert error == pytest.approx(solved[1][1][layer][name], rel=1e-3, abs=1e-6)
 
 
 def test_substitutes_are_solved_from_all_calls(task, progress, monkeypatch):
     """The tower's affine is the regression over its three calls on all pictures, by NumPy."""
-    monkeypatch.setattr(fitting, "RIDGE", 1e-12)
+    monkeypatch.setattr(sums, "RIDGE", 1e-12)
 
     modules, errors = fitted_substitutes(task, "affine", progress)
 

@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xprune.layers import fit as fitting
-from xprune.layers.fit import (
-    Moments,
-    add_samples,
-    fit,
-    is_solvable,
-    new_moments,
-    sampled_outputs,
-)
+from xprune.layers import moments as sums
+from xprune.layers.fit import add_samples, fit, is_solvable, new_moments
+from xprune.layers.moments import Moments, sampled_outputs
 from xprune.layers.substitutes import Affine, Linear
 
 # Below `POSITIONS_PER_PICTURE` positions: every one of them is a sample.
@@ -86,7 +81,7 @@ def test_linear_is_ridge_regression():
 
     error = solve(layer, x, y)
 
-    penalty = fitting.RIDGE * (rows(x) ** 2).sum(axis=0).mean()
+    penalty = sums.RIDGE * (rows(x) ** 2).sum(axis=0).mean()
     expected = least_squares(rows(x), rows(y), penalty)
     np.testing.assert_allclose(
         layer.conv.weight[:, :, 0, 0].detach().T, expected[:-1], atol=1e-9
@@ -121,7 +116,7 @@ def test_linear_sees_the_means_of_its_windows(size, stride):
         ],
         dim=-2,
     )
-    penalty = fitting.RIDGE * (rows(means) ** 2).sum(axis=0).mean()
+    penalty = sums.RIDGE * (rows(means) ** 2).sum(axis=0).mean()
     expected = least_squares(rows(means), rows(y), penalty)
     np.testing.assert_allclose(
         layer.conv.weight[:, :, 0, 0].detach().T, expected[:-1], atol=1e-9
@@ -130,7 +125,7 @@ def test_linear_sees_the_means_of_its_windows(size, stride):
 
 def test_an_exact_linear_map_is_recovered(monkeypatch):
     """Without a penalty the substitute is the map itself, and misses nothing."""
-    monkeypatch.setattr(fitting, "RIDGE", 1e-13)
+    monkeypatch.setattr(sums, "RIDGE", 1e-13)
     hidden = nn.Conv2d(5, 3, 1).double().requires_grad_(False)
     x = pictures(5)
     layer = Linear(5, 3, (1, 1)).double()
@@ -161,7 +156,7 @@ def test_affine_is_a_regression_for_each_channel():
     prediction = np.empty_like(rows(y))
     for channel in range(3):
         one_x, one_y = rows(x)[:, [channel]], rows(y)[:, [channel]]
-        (scale,), (shift,) = least_squares(one_x, one_y, fitting.RIDGE * (one_x**2).sum())
+        (scale,), (shift,) = least_squares(one_x, one_y, sums.RIDGE * (one_x**2).sum())
         assert float(layer.scale[0, channel, 0, 0]) == pytest.approx(scale, rel=1e-9)
         assert float(layer.shift[0, channel, 0, 0]) == pytest.approx(shift, rel=1e-9)
         prediction[:, channel] = (one_x * scale + shift)[:, 0]
@@ -272,20 +267,20 @@ def test_samples_do_not_depend_on_the_batches(build):
     """Picture by picture or all at once: the same positions of each, so the same sums."""
     x, y = pictures(3, count=5, size=(24, 20)), pictures(3, count=5, size=(24, 20)).tanh()
     layer = build().double().requires_grad_(False)
-    sums: list[Moments] = []
+    gathered: list[Moments] = []
 
     for batch in (1, 2, 5):
         moments = new_moments(layer)
         for start in range(0, 5, batch):
             part = slice(start, start + batch)
             add_samples(moments, layer, x[part], sampled_outputs(y[part]))
-        sums.append(moments)
+        gathered.append(moments)
 
-    assert sums[0].count == 5 * fitting.POSITIONS_PER_PICTURE
-    for other in sums[1:]:
-        assert other.count == sums[0].count
+    assert gathered[0].count == 5 * sums.POSITIONS_PER_PICTURE
+    for other in gathered[1:]:
+        assert other.count == gathered[0].count
         for name in ("inputs", "cross", "outputs"):
-            assert torch.allclose(getattr(sums[0], name), getattr(other, name), rtol=1e-12)
+            assert torch.allclose(getattr(gathered[0], name), getattr(other, name), rtol=1e-12)
 
 
 def test_inputs_and_outputs_are_sampled_at_the_same_places(monkeypatch):
@@ -298,8 +293,8 @@ def test_inputs_and_outputs_are_sampled_at_the_same_places(monkeypatch):
     error = solve(layer, x, hidden(x))
 
     assert error < 1e-6
-    assert sampled_outputs(x).shape == (4, fitting.POSITIONS_PER_PICTURE, 3)
-    assert len(torch.unique(sampled_outputs(x)[0, :, 0])) == fitting.POSITIONS_PER_PICTURE
+    assert sampled_outputs(x).shape == (4, sums.POSITIONS_PER_PICTURE, 3)
+    assert len(torch.unique(sampled_outputs(x)[0, :, 0])) == sums.POSITIONS_PER_PICTURE
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ def found() -> dict[str, Candidate]:
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
-        ("stage.0", ("identity", "affine", "linear")),
+        ("stage.0", ("identity", "affine", "linear", "depthwise", "convolution")),
         ("stem", ("linear",)),
-        ("tower", ("identity", "affine", "linear")),
-        ("down.conv", ("linear",)),
+        ("tower", ("identity", "affine", "linear", "depthwise", "convolution")),
+        ("down.conv", ("linear", "depthwise")),
         ("out", ()),
     ],
 )
@@ -49,7 +49,8 @@ def test_what_fits_where(found, layer, expected):
 def test_an_unknown_substitute_is_an_error(found):
     """The message lists those there are."""
     with pytest.raises(
-        EdgeError, match="'cheap'; there are: zero, identity, affine, linear, auto"
+        EdgeError,
+        match=r"'cheap'; there are: zero, identity, affine, linear, .*, lowrank, auto",
     ):
         applicable(found["stem"], "cheap")
 
@@ -115,5 +116,9 @@ def test_a_replacement_is_plain_json(found):
         "in_channels": 3,
         "out_channels": 6,
         "stride": [2, 2],
+        "kernel": [1, 1],
+        "inner_channels": 0,
     }
-    assert Replacement(**{**entry, "stride": (2, 2)}) == replacement(found["stem"], "linear")
+    assert Replacement(**{**entry, "stride": (2, 2), "kernel": (1, 1)}) == replacement(
+        found["stem"], "linear"
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.reference.toy_networks import ConvBlock, Residual, noise, settled, tiny_yolo, toy
 from xprune.layers import fit as fitting
+from xprune.layers import moments as sums
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import Replacement, replacement
 from xprune.layers.surgery import apply_plan
@@ -45,7 +46,7 @@ def distance(first: Tensor, second: Tensor) -> float:
 @pytest.fixture
 def no_ridge(monkeypatch):
     """Substitutes that could be exact come out exact."""
-    monkeypatch.setattr(fitting, "RIDGE", 1e-13)
+    monkeypatch.setattr(sums, "RIDGE", 1e-13)
 
 
 @pytest.fixture
@@ -205,11 +206,9 @@ def test_later_layers_are_fitted_to_what_earlier_ones_give_now():
     refit(original, cut, images, run=run, layers=["stage.0", "stage.1"])
 
     # 16 x 20 positions are more than are sampled: the same ones as `fit` takes.
-    seen = fitting.sampled_outputs(cut.stage[0](cut.stem(images))).flatten(0, 1).numpy()
-    wanted = (
-        fitting.sampled_outputs(original.stage(original.stem(images))).flatten(0, 1).numpy()
-    )
-    pull = np.sqrt(fitting.RIDGE * (seen**2).sum(axis=0).mean()) * np.eye(6)
+    seen = sums.sampled_outputs(cut.stage[0](cut.stem(images))).flatten(0, 1).numpy()
+    wanted = sums.sampled_outputs(original.stage(original.stem(images))).flatten(0, 1).numpy()
+    pull = np.sqrt(sums.RIDGE * (seen**2).sum(axis=0).mean()) * np.eye(6)
     system = np.block([[seen, np.ones((len(seen), 1))], [pull, np.zeros((6, 1))]])
     expected = np.linalg.lstsq(system, np.concatenate([wanted, np.zeros((6, 6))]), rcond=None)[
         0

@@ -1,0 +1,254 @@
+"""What can stand in a removed layer's place, cheapest first.
+
+Their weights are not trained but solved, from the layer's own inputs to its own outputs: each
+file says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from runtime_bench.errors import EdgeError
+from xprune.layers.candidates import Candidate
+from xprune.layers.moments import Moments, View
+from xprune.layers.substitutes.affine import Affine
+from xprune.layers.substitutes.constant import Zero
+from xprune.layers.substitutes.convolution import OneConvolution
+from xprune.layers.substitutes.depthwise import Depthwise
+from xprune.layers.substitutes.linear import Linear
+from xprune.layers.substitutes.lowrank import LowRank
+from xprune.layers.substitutes.replacement import Replacement
+
+__all__ = [
+    "AUTO",
+    "BY_PLACE",
+    "FAMILIES",
+    "REMOVED",
+    "SOLVED",
+    "SUBSTITUTES",
+    "Affine",
+    "Depthwise",
+    "Linear",
+    "LowRank",
+    "OneConvolution",
+    "Replacement",
+    "Solved",
+    "Zero",
+    "applicable",
+    "build",
+    "replacement",
+    "substitute_macs",
+]
+
+# A richer substitute must win clearly; its own fit costs accuracy too.
+MOST_MACS_SHARE = 0.75
+LOWRANK_PERCENT = (25, 50)
+
+
+class Solved(Protocol):
+    """A substitute with weights of its own, which one regression gives.
+
+    Attributes:
+        view: What an output pixel depends on.
+        in_channels: Channels of its input.
+        out_channels: Channels of its output.
+    """
+
+    view: View
+    in_channels: int
+    out_channels: int
+
+    def solve(self, moments: Moments) -> torch.Tensor:
+        """Set the weights and return those of the one linear map that they make."""
+        ...
+
+
+SOLVED = (Affine, Linear, Depthwise, LowRank, OneConvolution)
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """One rung of the ladder.
+
+    Attributes:
+        build: Returns the module, its weights not yet solved.
+        fits: Whether it can take a layer's place at all; what it costs is asked elsewhere.
+        macs: Multiply-adds of a replacement for one input and one output pixel.
+        inner: Channels between its two convolutions, where it has two.
+        sees_window: Whether an output pixel depends on its neighbours.
+    """
+
+    build: Callable[[Replacement], nn.Module]
+    fits: Callable[[Candidate], bool]
+    macs: Callable[[Replacement], tuple[int, int]]
+    inner: Callable[[Candidate], int] = lambda candidate: 0
+    sees_window: bool = False
+
+
+def _keeps_shape(candidate: Candidate) -> bool:
+    return candidate.keeps_shape
+
+
+def _is_convolutional(candidate: Candidate) -> bool:
+    # A block around one convolution is left to the convolution: its target is linear.
+    return candidate.convolution or candidate.convolutions > 1
+
+
+def _has_level(percent: int, candidate: Candidate) -> bool:
+    """Whether the level makes a narrower layer, and not the same one as a lower level."""
+    inner = inner_channels(percent, candidate)
+    lower = (inner_channels(other, candidate) for other in LOWRANK_PERCENT if other < percent)
+    return inner < candidate.output_shapes[0][0] and inner not in lower
+
+
+def _lowrank(percent: int) -> Substitute:
+    return Substitute(
+        build=lambda wanted: LowRank(
+            wanted.in_channels,
+            wanted.out_channels,
+            inner_channels=wanted.inner_channels,
+            kernel=wanted.kernel,
+            stride=wanted.stride,
+        ),
+        fits=lambda candidate: _is_convolutional(candidate) and _has_level(percent, candidate),
+        macs=lambda wanted: (
+            0,
+            wanted.inner_channels
+            * (_window(wanted) * wanted.in_channels + wanted.out_channels),
+        ),
+        inner=lambda candidate: inner_channels(percent, candidate),
+        sees_window=True,
+    )
+
+
+SUBSTITUTES: dict[str, Substitute] = {
+    "zero": Substitute(  # the seed paper's zeroing
+        build=lambda wanted: Zero(wanted.out_channels, wanted.stride),
+        fits=lambda candidate: True,
+        macs=lambda wanted: (0, 0),
+    ),
+    "identity": Substitute(  # the seed paper's bypass
+        build=lambda wanted: nn.Identity(), fits=_keeps_shape, macs=lambda wanted: (0, 0)
+    ),
+    "affine": Substitute(
+        build=lambda wanted: Affine(wanted.out_channels),
+        fits=_keeps_shape,
+        macs=lambda wanted: (0, wanted.out_channels),
+    ),
+    "linear": Substitute(
+        build=lambda wanted: Linear(wanted.in_channels, wanted.out_channels, wanted.stride),
+        fits=lambda candidate: True,
+        macs=lambda wanted: (0, wanted.in_channels * wanted.out_channels),
+    ),
+    "depthwise": Substitute(
+        build=lambda wanted: Depthwise(
+            wanted.in_channels, wanted.out_channels, kernel=wanted.kernel, stride=wanted.stride
+        ),
+        fits=_is_convolutional,
+        macs=lambda wanted: (
+            wanted.in_channels * wanted.out_channels,
+            _window(wanted) * wanted.out_channels,
+        ),
+        sees_window=True,
+    ),
+    **{f"lowrank-{percent}": _lowrank(percent) for percent in LOWRANK_PERCENT},
+    "convolution": Substitute(
+        build=lambda wanted: OneConvolution(
+            wanted.in_channels, wanted.out_channels, kernel=wanted.kernel, stride=wanted.stride
+        ),
+        fits=lambda candidate: candidate.convolutions > 1,
+        macs=lambda wanted: (0, _window(wanted) * wanted.in_channels * wanted.out_channels),
+        sees_window=True,
+    ),
+}
+
+# `auto` leaves the constant zero out: it is the paper's control, and never the better choice.
+AUTO = tuple(name for name in SUBSTITUTES if name != "zero")
+# Of these, those that leave nothing of a layer but a map of pixels one by one.
+REMOVED = ("identity", "affine", "linear")
+# A family's name stands for all of its levels.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "lowrank": tuple(f"lowrank-{percent}" for percent in LOWRANK_PERCENT),
+}
+# Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel.
+BY_PLACE = frozenset({"depthwise", *FAMILIES["lowrank"]})
+
+
+def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
+    """Return the substitutes called for by `wanted` that fit `candidate`, cheapest first.
+
+    Args:
+        candidate: A layer.
+        wanted: A key of `SUBSTITUTES` or `FAMILIES`, or `auto` for all of `AUTO`.
+
+    Raises:
+        EdgeError: If no substitute is called `wanted`.
+    """
+    if wanted != "auto" and wanted not in SUBSTITUTES and wanted not in FAMILIES:
+        known = ", ".join([*SUBSTITUTES, *FAMILIES, "auto"])
+        raise EdgeError(f"no substitute is called '{wanted}'; there are: {known}")
+    names = AUTO if wanted == "auto" else FAMILIES.get(wanted, (wanted,))
+    fitting = [name for name in names if _fits(candidate, name)]
+    return tuple(sorted(fitting, key=lambda name: substitute_macs(candidate, name)))
+
+
+def substitute_macs(candidate: Candidate, substitute: str) -> int:
+    """Return the multiply-adds of a substitute for one picture, over all calls of the layer."""
+    per_input, per_output = SUBSTITUTES[substitute].macs(replacement(candidate, substitute))
+    return sum(
+        per_input * in_shape[1] * in_shape[2] + per_output * out_shape[1] * out_shape[2]
+        for in_shape, out_shape in zip(
+            candidate.input_shapes, candidate.output_shapes, strict=True
+        )
+    )
+
+
+def replacement(candidate: Candidate, substitute: str) -> Replacement:
+    """Return how `substitute` would replace `candidate`."""
+    rung = SUBSTITUTES[substitute]
+    plain = Replacement(
+        layer=candidate.name,
+        substitute=substitute,
+        in_channels=candidate.input_shapes[0][0],
+        out_channels=candidate.output_shapes[0][0],
+        stride=candidate.stride,
+    )
+    if not rung.sees_window:
+        return plain
+    return replace(plain, kernel=candidate.kernel, inner_channels=rung.inner(candidate))
+
+
+def build(wanted: Replacement) -> nn.Module:
+    """Return the substitute as a module, its weights not yet solved, in eval mode."""
+    return SUBSTITUTES[wanted.substitute].build(wanted).eval().requires_grad_(False)
+
+
+def inner_channels(percent: int, candidate: Candidate) -> int:
+    """Return a share of the output's channels, rounded to what a processor computes at once."""
+    return rounded(candidate.output_shapes[0][0] * percent / 100)
+
+
+def rounded(channels: float) -> int:
+    """Return a multiple of 8, from 16 on of 16: vectors of a processor are that wide."""
+    step = 8 if channels < 16 else 16
+    return max(8, step * int(channels / step + 0.5))
+
+
+def _fits(candidate: Candidate, substitute: str) -> bool:
+    rung = SUBSTITUTES[substitute]
+    if not rung.fits(candidate):
+        return False
+    if rung.sees_window:
+        return substitute_macs(candidate, substitute) <= MOST_MACS_SHARE * candidate.macs
+    # A 1x1 convolution in place of a 1x1 convolution wins nothing.
+    is_linear = substitute == "linear" and candidate.convolution
+    return not is_linear or substitute_macs(candidate, substitute) < candidate.macs
+
+
+def _window(wanted: Replacement) -> int:
+    return wanted.kernel[0] * wanted.kernel[1]
