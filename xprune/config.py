@@ -259,8 +259,8 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
     if len(amounts) > 1:
         problems.append(f"{' and '.join(amounts)} exclude each other; give one")
     by_count = next((name for name in ("layers", "fraction") if name in given), None)
-    searching = given.get("search", "none") != "none"
-    in_rounds = given.get("rounds", 1) != 1
+    searching = given.get("search") in SEARCHES[1:]
+    in_rounds = given.get("rounds") not in (None, 1)
     if by_count and (searching or in_rounds):
         option = "search" if searching else "rounds"
         problems.append(f"{option} is for a saving of time; give speedup, not {by_count}")

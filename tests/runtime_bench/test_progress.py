@@ -8,7 +8,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from runtime_bench.progress import track
+from runtime_bench.progress import status_line, track
 
 
 @pytest.fixture
@@ -72,3 +72,27 @@ def test_a_terminal_gets_a_bar():
 
     assert "counting" in console.file.getvalue()
     assert "3/3" in console.file.getvalue()
+
+
+def test_a_status_line_shows_its_text_on_a_terminal_as_it_is():
+    """The latest one, brackets included, cut to the width."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
+
+    with status_line(console) as show:
+        show("best [bold]plan[/bold] so far")
+        console.print("between")
+        show("x" * 200)
+        console.print("at the end")
+
+    shown = console.file.getvalue()
+    assert "best [bold]plan[/bold] so far" in shown
+    assert "x" * 40 in shown
+    assert "x" * 61 not in shown
+
+
+def test_a_status_line_is_quiet_in_a_log(log):
+    """Nothing is written, however often it changes."""
+    with status_line(log) as show:
+        show("best so far")
+
+    assert log.file.getvalue() == ""

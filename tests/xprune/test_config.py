@@ -111,6 +111,32 @@ def test_whatever_a_file_holds_is_a_run_or_wrong_usage(options: dict[str, Any]) 
     assert make_config(config.to_json()) == config
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"search": "beam", "layers": 2}, "search is for a saving of time; give speedup, not "),
+        ({"rounds": 2, "fraction": 0.1}, "rounds is for a saving of time; give speedup, not "),
+        ({"search": "dp", "rounds": 2}, "search and rounds exclude each other; give one"),
+        ({"search": "magic"}, "not one of none, evolution, beam, dp"),
+        ({"search_seconds": 0}, "search_seconds is 0, must be from 1 to 1000000"),
+        ({"rounds": 0}, "rounds is 0, must be from 1 to 100"),
+    ],
+)
+def test_a_search_or_rounds_that_cannot_be_are_refused(
+    options: dict[str, Any], says: str
+) -> None:
+    """In one line that says what to give instead."""
+    with pytest.raises(UsageError) as caught:
+        make_config(options)
+
+    assert says in str(caught.value)
+
+
+def test_one_round_or_no_search_goes_with_a_count() -> None:
+    """The defaults, said."""
+    assert make_config({"search": "none", "rounds": 1, "layers": 2}).layers == 2
+
+
 def test_images_dir_needs_a_json() -> None:
     """The built-in scenes have their pictures; the option would be ignored."""
     with pytest.raises(UsageError, match="images_dir belongs to a COCO JSON"):

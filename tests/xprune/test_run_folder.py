@@ -82,6 +82,23 @@ def test_an_option_of_a_stage_that_is_settled_is_refused(run: RunFolder) -> None
     assert str(error.value).endswith("choose another --out, or remove the folder")
 
 
+def test_a_search_may_have_more_seconds(tmp_path: Path) -> None:
+    """The same run goes on, and the plan is made again; another search is another run."""
+    run = open_run(tmp_path / "run", {"search": "beam", "search_seconds": 10}, stage="plan")
+    run.settle("plan")
+    for name in (*INPUTS, *OUTPUTS):
+        run.file(name).write_text("{}")
+    run.mark_done("plan", inputs=INPUTS)
+
+    more = reopened(run, "plan", search_seconds=20)
+
+    assert reopened(run).is_done("plan", inputs=INPUTS, outputs=OUTPUTS)
+    assert more.config.search_seconds == 20
+    assert not more.is_done("plan", inputs=INPUTS, outputs=OUTPUTS)
+    with pytest.raises(UsageError, match="--search is dp here and beam there"):
+        reopened(run, "plan", search="dp")
+
+
 def test_an_early_stage_does_not_unsettle_a_later_one(run: RunFolder) -> None:
     """`attribute` on a folder with a plan leaves the plan's options bound."""
     reopened(run, stage="attribute").settle("attribute")

@@ -94,6 +94,41 @@ def test_raw_outputs_leave_the_network_as_it_was(network):
     assert not any(module.training for module in network.modules())
 
 
+def slow_distance(outputs: dict[str, Any], wanted: dict[str, Any], picture: int) -> float:
+    """How far one picture's outputs moved, by the definition, place by place."""
+    moved, objects = 0.0, 0.0
+    for place in range(wanted["scores"].shape[2]):
+        p = torch.sigmoid(wanted["scores"][picture, :, place].double())
+        q = torch.sigmoid(outputs["scores"][picture, :, place].double())
+        classes = p * torch.log(p / q) + (1 - p) * torch.log((1 - p) / (1 - q))
+        sides = 0.0
+        for side in range(4):
+            bins = slice(16 * side, 16 * side + 16)
+            a = torch.softmax(wanted["boxes"][picture, bins, place].double(), 0)
+            b = torch.softmax(outputs["boxes"][picture, bins, place].double(), 0)
+            sides += float((a * torch.log(a / b)).sum())
+        moved += float(classes.sum()) + float(p.max()) * sides
+        objects += float(p.max())
+    return moved / (1 + objects)
+
+
+def test_distances_are_divergences_from_what_is_wanted(network):
+    """Picture by picture as the definition says, and 0 where nothing moved."""
+    wanted = yolo.head_outputs(network, pictures(3))
+    noise = torch.Generator().manual_seed(0)
+    outputs = {
+        name: wanted[name] + torch.randn(wanted[name].shape, generator=noise)
+        for name in ("boxes", "scores")
+    }
+
+    distances = yolo.output_distances(outputs, wanted)
+
+    slowly = [slow_distance(outputs, wanted, picture) for picture in range(3)]
+    np.testing.assert_allclose(distances.numpy(), slowly, rtol=1e-3)
+    assert distances.min() > 0
+    assert yolo.output_distances(wanted, wanted).abs().max() < 1e-6
+
+
 def test_decoded_equals_ultralytics(network):
     """The module for export gives Ultralytics' own eval output, at two sizes."""
     for images in (pictures(2), pictures(1)[:, :, :32, :]):
