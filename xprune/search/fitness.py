@@ -5,6 +5,7 @@ No label is needed: the measure is how far the outputs move from the unpruned ne
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,12 @@ class PlanFitness:
         self.replay = Replay(network, candidates, images, run)
         with torch.no_grad():
             self._wanted = [run(network, batch) for batch in self._looked_at()]
+
+    def solving(self, solvable: Solvable) -> PlanFitness:
+        """Return the same, on the same records, with something else to be solved."""
+        other = copy.copy(self)
+        other._solvable = solvable
+        return other
 
     def __call__(self, plan: Plan) -> float:
         """Return the mean distance over the pictures that were not solved on."""

@@ -18,6 +18,10 @@ METHODS: dict[str, Callable[[Problem, Evaluations], None]] = {
     "dp": dp,  # joint layer-adaptive pruning
 }
 
+# Where finals decide: the part of the seconds before them, and the plans in them at most.
+FIRST_PART = 0.75
+FINALISTS = 16
+
 
 @dataclass(frozen=True)
 class Found:
@@ -37,7 +41,12 @@ class Found:
 
 
 def search(
-    problem: Problem, method: str, evaluations: Evaluations, *, limit_s: float
+    problem: Problem,
+    method: str,
+    evaluations: Evaluations,
+    *,
+    limit_s: float,
+    finals: Evaluations | None = None,
 ) -> Found | None:
     """Look for the best plan for `limit_s` seconds; None when no plan saves enough.
 
@@ -48,20 +57,35 @@ def search(
         method: A key of `METHODS`.
         evaluations: Tries plans; what it knows already is used.
         limit_s: Seconds from now.
+        finals: Tries the best of them again in the last of the seconds, more dearly and more
+            exactly, and decides; None where `evaluations` decides.
     """
-    evaluations.begin(limit_s)
     if not problem.seeds:
         return None
     first = problem.seeds[0]
+    evaluations.begin(limit_s * (FIRST_PART if finals else 1.0))
     evaluations.evaluate(first, anyway=True)
     with contextlib.suppress(OutOfTime):
         METHODS[method](problem, evaluations)
+    enough = _enough(problem, evaluations)
+    if finals is not None:
+        finals.begin(limit_s * (1 - FIRST_PART))
+        for plan in (first, enough[0].plan):
+            finals.evaluate(plan, anyway=True)
+        with contextlib.suppress(OutOfTime):
+            for tried in enough[:FINALISTS]:
+                finals.evaluate(tried.plan)
+    deciding = finals or evaluations
+    return Found(
+        best=_enough(problem, deciding)[0],
+        first=deciding.tried[key_of(first)],
+        evaluations=len(evaluations.tried),
+        seconds=evaluations.spent_s + (finals.spent_s if finals else 0.0),
+    )
+
+
+def _enough(problem: Problem, evaluations: Evaluations) -> list[Evaluation]:
+    """Return what is known of plans that save enough, best first, of equals the first tried."""
     known = evaluations.known(problem)
     enough = [tried for tried in known if problem.saves_enough(tried.plan)]
-    best = min(enough, key=lambda tried: tried.fitness)  # of equals the one tried first
-    return Found(
-        best=best,
-        first=evaluations.tried[key_of(first)],
-        evaluations=len(evaluations.tried),
-        seconds=evaluations.spent_s,
-    )
+    return sorted(enough, key=lambda tried: tried.fitness)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 
 import torch
 
@@ -29,7 +30,7 @@ from xprune.pruning.plan import (
     timed_options,
 )
 from xprune.search import fitness as fitness_module
-from xprune.search.evaluations import Clock, Evaluations, Journal
+from xprune.search.evaluations import Clock, Evaluation, Evaluations, Journal
 from xprune.search.fitness import PlanFitness
 from xprune.search.methods import Found, search
 from xprune.search.problem import Problem, name_of, saved_s
@@ -92,11 +93,11 @@ class _Searching:
         self.parents = parents_of(scores)
         self.fitted = min(FITTED, count // 2)
         self.looked_at = min(LOOKED_AT, count - self.fitted)
-        self.evaluations = Evaluations(
-            _Lazy(self._fitness),
-            clock=clock,
-            journal=Journal(bench.run.file(SEARCH_FILE), self._settings()),
-        )
+        # Solving the convolutions that stay takes most of the time and changes the order of
+        # plans little: it is left to the finals.
+        self.evaluations = self._tries(clock, convolutions=False)
+        refits = bench.run.config.recover == "refit"
+        self.finals = self._tries(clock, convolutions=True) if refits else None
         self.share = FIRST_SHARE
 
     def __call__(self, wanted_s: float) -> PrunePlan:
@@ -108,11 +109,16 @@ class _Searching:
             seed=config.seed,
             other_costs=self._other_costs(),
         )
-        left_s = max(config.search_seconds - self.evaluations.spent_s, 0.0)
+        spent_s = self.evaluations.spent_s + (self.finals.spent_s if self.finals else 0.0)
         with status_line() as show:
-            self.evaluations.on_tried = lambda _: show(self._shown(problem))
+            for tries in (self.evaluations, *([self.finals] if self.finals else [])):
+                tries.on_tried = _showing(show, partial(self._shown, problem, tries))
             found = search(
-                problem, config.search, self.evaluations, limit_s=left_s * self.share
+                problem,
+                config.search,
+                self.evaluations,
+                limit_s=max(config.search_seconds - spent_s, 0.0) * self.share,
+                finals=self.finals,
             )
         self.share = NEXT_SHARE
         if found is None:
@@ -161,9 +167,28 @@ class _Searching:
             if criterion in known and criterion != self.bench.run.config.criterion
         ]
 
-    def _fitness(self) -> PlanFitness:
+    def _tries(self, clock: Clock, *, convolutions: bool) -> Evaluations:
+        settings = self._settings() | {"convolutions": convolutions}
+        return Evaluations(
+            _Lazy(lambda: self._fitness(convolutions=convolutions)),
+            clock=clock,
+            journal=Journal(self.bench.run.file(SEARCH_FILE), settings),
+        )
+
+    def _fitness(self, *, convolutions: bool) -> PlanFitness:
+        return self._on_records.solving(
+            lambda cut, replaced: layers_to_solve(
+                cut,
+                [wanted.layer for wanted in replaced],
+                self.scores,
+                convolutions=convolutions,
+            )
+        )
+
+    @cached_property
+    def _on_records(self) -> PlanFitness:
         bench = self.bench
-        self.bench.say(
+        bench.say(
             f"Searching ({bench.run.config.search}): plans are solved on {self.fitted} "
             f"pictures and looked at on {self.looked_at} others"
         )
@@ -175,12 +200,7 @@ class _Searching:
             run=bench.forward,
             distances=MODELS[bench.detector.family].output_distances,
             cut=lambda chosen: cut_network(bench, self.scores, chosen),
-            solvable=lambda cut, replaced: layers_to_solve(
-                cut,
-                [wanted.layer for wanted in replaced],
-                self.scores,
-                convolutions=bench.run.config.recover == "refit",
-            ),
+            solvable=lambda cut, replaced: [wanted.layer for wanted in replaced],
         )
 
     def _settings(self) -> dict[str, object]:
@@ -195,17 +215,16 @@ class _Searching:
             "pictures": [picture.name for picture in pictures],
             "fitted": self.fitted,
             "seed": bench.run.config.seed,
-            "recover": bench.run.config.recover,
             "layers": [[c.name, *applicable(c)] for c in self.scores.candidates],
             "xprune-edge": package_version("xprune-edge"),
             "torch": torch.__version__,
         }
 
-    def _shown(self, problem: Problem) -> str:
-        tried = self.evaluations.tried.values()
+    def _shown(self, problem: Problem, evaluations: Evaluations) -> str:
+        tried = evaluations.tried.values()
         enough = [one for one in tried if problem.saves_enough(one.plan)]
         best = min(enough, key=lambda one: one.fitness) if enough else None
-        left_s = max(self.evaluations.left_s, 0.0)
+        left_s = max(evaluations.left_s, 0.0)
         if best is None:
             return f"{len(tried)} plans tried, {left_s:.0f} s left"
         layers = ", ".join(f"{o.layer} → {o.substitute}" for o in best.plan)
@@ -227,6 +246,12 @@ class _Lazy:
         if self.made is None:
             self.made = self.make()
         return self.made(plan)
+
+
+def _showing(
+    show: Callable[[str], None], line: Callable[[], str]
+) -> Callable[[Evaluation], None]:
+    return lambda tried: show(line())
 
 
 def _summary(found: Found) -> str:
