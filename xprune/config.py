@@ -32,7 +32,7 @@ AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
 # Options that may name a file; what it holds belongs to the run as much as its name.
-FILE_OPTIONS = ("model", "weights", "data", "calibration")
+FILE_OPTIONS = ("model", "weights", "data", "calibration", "latency_table")
 
 # The first stage that an option matters to: what an earlier stage left does not depend on it.
 STAGE_OF: dict[str, str] = {
@@ -51,6 +51,7 @@ STAGE_OF: dict[str, str] = {
     "criterion": "attribute",
     "threads": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
+    "latency_table": "plan",
     "recover": "prune",
     "raw": "export",
 }
@@ -100,6 +101,7 @@ class RunConfig:
         latency_ms: Wanted latency after, in milliseconds.
         layers: Wanted number of candidates to remove.
         fraction: Wanted share of the convolutions to remove.
+        latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
     """
@@ -122,6 +124,7 @@ class RunConfig:
     latency_ms: float | None = None
     layers: int | None = None
     fraction: float | None = None
+    latency_table: str | None = None
     recover: str = "refit"
     raw: bool = False
 
@@ -231,6 +234,8 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
     amounts = [name for name in AMOUNTS if name in given]
     if len(amounts) > 1:
         problems.append(f"{' and '.join(amounts)} exclude each other; give one")
+    if "latency_table" in given and {"layers", "fraction"} & set(given):
+        problems.append("latency_table serves speedup or latency_ms, not a count of layers")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems

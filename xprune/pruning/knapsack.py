@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 ENOUGH = 1 - 1e-12
 # Choices whose costs are this close to each other, relatively, cost the same.
 SAME_COST = 1e-12
+# Savings so close to each other, relatively, are the same in a bound.
+SAME_SAVING = 1e-13
 # How many partial choices each walk keeps at a place. The first walks only find a good choice,
 # by which the next one drops more; a walk that did not have to leave out any proves the best.
 WIDTHS = (64, 512, 4096, 1 << 16)
@@ -140,14 +142,14 @@ def choose(
     places = _places(parents, options)
     hulls = _hulls(places)
     least = float(hulls[0].at(np.array([wanted_s * ENOUGH]))[0])
-    best: list[Option] | None = None
+    best: list[Option] = []
     looked_at = 0
     for width in WIDTHS:
         left = MOST_LOOKED_AT - looked_at
         walk = _walk(places, hulls, wanted_s, best=best, width=width, left=left)
         best = walk.found or best
         looked_at += walk.looked_at
-        assert best is not None, "what can be saved was checked"
+        assert best, "what can be saved was checked"
         if walk.whole or _cost(best) <= least + _margin(best) or looked_at > MOST_LOOKED_AT:
             break
     order = {layer: rank for rank, layer in enumerate(parents)}
@@ -230,7 +232,8 @@ def _lower_hull(saved_s: Floats, cost: Floats) -> _Hull:
     for s, c in zip(saved_s[order].tolist(), cost[order].tolist(), strict=True):
         while kept and kept[-1][1] >= c:
             kept.pop()
-        if kept and kept[-1][0] >= s:
+        if kept and s - kept[-1][0] <= SAME_SAVING * s:
+            kept[-1] = (max(s, kept[-1][0]), kept[-1][1])
             continue
         while len(kept) > 1:
             (s0, c0), (s1, c1) = kept[-2:]
@@ -258,7 +261,7 @@ def _walk(
     hulls: Sequence[_Hull],
     wanted_s: float,
     *,
-    best: list[Option] | None,
+    best: Sequence[Option],
     width: int,
     left: int,
 ) -> _Walk:
@@ -268,11 +271,11 @@ def _walk(
         places: The layers.
         hulls: For each of them what is still to come.
         wanted_s: The least saving.
-        best: The best choice so far.
+        best: The best choice so far; empty in the first walk.
         width: How many partial choices are kept at each place.
         left: How many may be looked at, once there is a choice to fall back on.
     """
-    limit = np.inf if best is None else _cost(best) - _margin(best)
+    limit = _cost(best) - _margin(best) if best else np.inf
     start = np.zeros(1, dtype=np.int64)
     coming: list[list[_States]] = [[] for _ in range(len(places) + 1)]
     coming[0].append(_States(np.zeros(1), np.zeros(1), start - 1, start, start - 1))
@@ -280,7 +283,7 @@ def _walk(
     whole, looked_at = True, 0
     for index, hull in enumerate(hulls):
         looked_at += sum(len(part.cost) for part in coming[index])
-        if best is not None and looked_at > left:
+        if best and looked_at > left:
             return _Walk(None, False, looked_at)
         bounds = [
             part.cost + hull.at(wanted_s * ENOUGH - part.saved_s) for part in coming[index]

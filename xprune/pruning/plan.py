@@ -75,6 +75,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class NextSlower:
+    """The plan next to the one that was chosen, which loses less and is too slow.
+
+    Attributes:
+        choices: Layer and substitute of each of its choices; none for the unpruned network.
+        measured_speedup: What it delivered.
+        reason: Why it was not chosen, in words.
+    """
+
+    choices: tuple[tuple[str, str], ...]
+    measured_speedup: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class PrunePlan:
     """Layers that go, in the order in which they run.
 
@@ -86,6 +101,9 @@ class PrunePlan:
         predicted_speedup: What the latency table promises.
         measured_speedup: What the exported plan delivered, both timed in turn.
         measured_interval: Its 95 % confidence interval.
+        next_slower: The plan that misses what was asked by the least, where one was timed.
+        machine: The machine that the latency table is of, where that is another one; the plan
+            was not timed then.
     """
 
     criterion: str
@@ -95,6 +113,18 @@ class PrunePlan:
     predicted_speedup: float | None = None
     measured_speedup: float | None = None
     measured_interval: tuple[float, float] | None = None
+    next_slower: NextSlower | None = None
+    machine: str | None = None
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Layer and substitute of each choice: what tells plans apart."""
+        return tuple((choice.layer, choice.substitute) for choice in self.choices)
+
+    @property
+    def promised_s(self) -> float:
+        """Seconds that the choices save by the latency table."""
+        return sum(choice.saved_s or 0.0 for choice in self.choices)
 
 
 def plan_by_count(
@@ -213,6 +243,8 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
             predicted_speedup=_number(document.get("predicted_speedup")),
             measured_speedup=_number(document.get("measured_speedup")),
             measured_interval=(float(interval[0]), float(interval[1])) if interval else None,
+            next_slower=_read_next_slower(document.get("next_slower")),
+            machine=None if document.get("machine") is None else str(document["machine"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise EdgeError(f"{path} lacks or misspells {error}; correct it") from error
@@ -287,6 +319,18 @@ def _read_request(entry: Mapping[str, object]) -> Request:
     if len(given) + (layers is not None) != 1:
         raise ValueError("'asked', which holds exactly one of its four wishes")
     return request
+
+
+def _read_next_slower(entry: object) -> NextSlower | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict):
+        raise ValueError("'next_slower', which is an object")
+    return NextSlower(
+        choices=tuple((str(layer), str(name)) for layer, name in entry["choices"]),
+        measured_speedup=float(entry["measured_speedup"]),
+        reason=str(entry["reason"]),
+    )
 
 
 def _read_choice(path: Path, entry: object, known: Mapping[str, Candidate]) -> Choice:

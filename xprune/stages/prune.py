@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-from torch import nn
-
-from runtime_bench.errors import EdgeError
-from runtime_bench.progress import track
-from xprune.attribution.scores import Scores, read_scores
-from xprune.layers.substitutes import Replacement, replacement
-from xprune.layers.surgery import apply_plan, dead_layers
+from xprune.attribution.scores import read_scores
 from xprune.models.checkpoint import save_checkpoint
-from xprune.models.detector import Detector
-from xprune.pruning.plan import PrunePlan, read_plan
-from xprune.recovery.refit import refit, solvable_layers
+from xprune.pruning.plan import read_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.plan import PLAN_FILE
+from xprune.stages.solving import prune_detector
 from xprune.stages.workbench import Workbench
 
 STAGE = "prune"
 PRUNED_FILE = "pruned.safetensors"
 INPUTS = (SCORES_FILE, PLAN_FILE)
-# A refit holds its pictures' feature maps at once: at 640 px about 20 MB each.
-REFIT_PICTURES = 256
 
 
 def prune(bench: Workbench) -> None:
@@ -43,68 +31,3 @@ def prune(bench: Workbench) -> None:
         imgsz=bench.size,
     )
     run.mark_done(STAGE, inputs=INPUTS)
-
-
-def prune_detector(
-    bench: Workbench, scores: Scores, made: PrunePlan
-) -> tuple[Detector, dict[str, float]]:
-    """Return the pruned detector, and for each solved layer the variance it misses.
-
-    Raises:
-        EdgeError: If the plan is empty or leaves nothing of the network's result.
-    """
-    if not made.choices:
-        raise EdgeError("the plan removes no layer; add one to its 'choices', or remove it")
-    candidates = {candidate.name: candidate for candidate in scores.candidates}
-    chosen = [replacement(candidates[c.layer], c.substitute) for c in made.choices]
-    cut, replacements = cut_network(bench, scores, chosen)
-    names = [wanted.layer for wanted in replacements]
-    layers = _layers_to_solve(
-        cut, names, scores, convolutions=bench.run.config.recover == "refit"
-    )
-    progress = iter(track(layers, label="Solving layers"))
-    images = bench.calibration.images(0, REFIT_PICTURES)
-    errors = refit(
-        bench.detector.network,
-        cut,
-        images,
-        run=bench.forward,
-        layers=layers,
-        on_solved=lambda _: next(progress, None),
-    )
-    for _ in progress:  # closes the bar
-        pass
-    plan_entries = tuple(wanted.to_json() for wanted in replacements)
-    return replace(bench.detector, network=cut, plan=plan_entries), errors
-
-
-def cut_network(
-    bench: Workbench, scores: Scores, chosen: Sequence[Replacement]
-) -> tuple[nn.Module, list[Replacement]]:
-    """Return the network with the chosen layers replaced and what went dead cut away."""
-    cut = apply_plan(bench.detector.network, chosen)
-    if not any(wanted.substitute == "zero" for wanted in chosen):
-        return cut, list(chosen)
-    named = {wanted.layer for wanted in chosen}
-    dead = [
-        wanted
-        for wanted in dead_layers(cut, scores.candidates, bench.results)
-        if wanted.layer not in named
-    ]
-    inside = tuple(f"{wanted.layer}." for wanted in dead)
-    kept = [wanted for wanted in chosen if not wanted.layer.startswith(inside)]
-    return apply_plan(bench.detector.network, [*kept, *dead]), [*kept, *dead]
-
-
-def _layers_to_solve(
-    cut: nn.Module, removed: Sequence[str], scores: Scores, *, convolutions: bool
-) -> list[str]:
-    """Return the layers to solve; what runs before the first cut sees what it always saw."""
-    order = [candidate.name for candidate in scores.candidates]
-    first = min(order.index(name) for name in removed)
-    before = set(order[:first])
-    return [
-        name
-        for name in solvable_layers(cut, removed, convolutions=convolutions)
-        if name not in before
-    ]
