@@ -216,10 +216,48 @@ def doctor(*, as_json: bool) -> None:
         _show_table(install_rows(install))
 
 
+@click.command(
+    "time",
+    epilog="""Examples:
+
+\b
+  xprune-edge time graphs --out pi5.json
+  xprune-edge time graphs --out pi5.json --threads 4 --runs 20
+
+FOLDER comes from `xprune-edge latency-table`; the file goes back to
+`xprune-edge plan --latency-table pi5.json`. A timing that was stopped goes on
+with the same command.
+""",
+)
+@click.argument("folder", type=AnyPath)
+@click.option("--out", type=AnyPath, required=True, help="Where the timings go.")
+@_threads
+@click.option(
+    "--runs",
+    type=click.IntRange(5, 10_000),
+    default=60,
+    show_default=True,
+    help="Runs of each graph at most; slow ones make fewer.",
+)
+def time_graphs(folder: Path, *, out: Path, threads: int | None, runs: int) -> None:
+    """Time the graphs in FOLDER on this machine, for a plan made elsewhere."""
+    from runtime_bench.progress import track
+    from runtime_bench.settings import SessionSettings
+    from runtime_bench.timing_folder import read_folder, time_folder
+
+    content = read_folder(folder)
+    settings = SessionSettings(threads=threads, spinning=False)
+    times = time_folder(content, out, settings, runs=runs)
+    for _ in track(times, label="Timing graphs", total=len(content.graphs)):
+        pass
+    click.echo(f"Wrote {out}; next: xprune-edge plan --latency-table {out.name} ...")
+
+
 COMMANDS: dict[str, click.Command] = {
     "bench": bench,
     "predict": predict,
     "inspect": inspect,
+    "time": time_graphs,
     "doctor": doctor,
 }
 

@@ -111,6 +111,10 @@ class JsonFields:
             for name, value in self.mapping(key).items()
         }
 
+    def left(self) -> tuple[str, ...]:
+        """Return the keys that were not taken yet."""
+        return tuple(self._left)
+
     def finish(self) -> None:
         """Refuse a key that nobody asked for: it was meant to change something.
 

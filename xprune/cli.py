@@ -125,6 +125,9 @@ _RUN_OPTIONS = (
         "--rounds", type=click.IntRange(1, 100), help="Score anew in steps.  [default: 1]"
     ),
     click.option(
+        "--latency-table", help="Plan for the machine of these timings, not for this one."
+    ),
+    click.option(
         "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
     ),
     click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
@@ -189,6 +192,7 @@ def attribute(**options: Any) -> None:
 \b
   xprune-edge plan --out runs/a --speedup 1.25
   xprune-edge plan --out runs/a --layers 5
+  xprune-edge plan --out runs/a --speedup 1.25 --latency-table pi5.json
 """
 )
 @_with(_RUN_OPTIONS)
@@ -250,6 +254,81 @@ def layers(latency: bool, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         show_layers(rows)
+
+
+@main.command(
+    "latency-table",
+    epilog="""Examples:
+
+\b
+  xprune-edge latency-table yolov8n.pt --imgsz 320 --out graphs
+  xprune-edge latency-table runs/a --out graphs
+  xprune-edge latency-table runs/a --out graphs --timings here.json
+
+Then copy the folder to the device and time it there with `xprune-edge time`;
+back here, `plan` and `prune-export` take the file as --latency-table.
+""",
+)
+@click.argument("source", metavar="MODEL|RUN|ARTIFACT")
+@_with(_MODEL_OPTIONS[1:])
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder for the graphs to be timed.",
+)
+@click.option(
+    "--timings",
+    type=click.Path(path_type=Path),
+    help="Time them on this machine too, into this file.",
+)
+@click.option("--threads", type=click.IntRange(1, 1024), help="With --timings.  [default: all]")
+def latency_table(
+    source: str, *, out: Path, timings: Path | None, threads: int | None, **options: Any
+) -> None:
+    """Make the files that another machine needs to time a model's layers.
+
+    They are the network and copies of it that hold each substitute; `xprune-edge time`, which
+    needs no PyTorch, times them there.
+    """
+    _need_prune_extra()
+    from xprune.stages.latency import write_graphs
+
+    bench = _workbench_of(source, options)
+    write_graphs(bench, out)
+    if timings is not None:
+        from runtime_bench.progress import track
+        from runtime_bench.settings import SessionSettings
+        from runtime_bench.timing_folder import read_folder, time_folder
+
+        folder = read_folder(out)
+        times = time_folder(folder, timings, SessionSettings(threads=threads, spinning=False))
+        for _ in track(times, label="Timing graphs", total=len(folder.graphs)):
+            pass
+        click.echo(f"Wrote {timings}; use it with: xprune-edge plan --latency-table {timings}")
+    click.echo(
+        f"Wrote {out}; next, on the device: xprune-edge time {out.name} --out times.json"
+    )
+
+
+def _workbench_of(source: str, options: dict[str, Any]) -> Workbench:
+    """Return a workbench for a run's folder, an artifact inside one, or a model alone."""
+    from xprune.run_folder import RUN_FILE, open_run
+    from xprune.stages.workbench import Workbench
+
+    path = Path(source)
+    is_artifact = (path / "manifest.json").is_file()
+    run_path = path.absolute().parent if is_artifact else path
+    if (run_path / RUN_FILE).is_file():
+        return Workbench(
+            open_run(run_path, _given(options), stage="attribute", new=False), _say
+        )
+    if path.is_dir():
+        what = "an artifact outside its run" if is_artifact else "a folder without a run"
+        raise UsageError(
+            f"{source} is {what}, which does not hold the network; name the run or the weights"
+        )
+    return _workbench({"model": source, **options})
 
 
 def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> RunFolder:

@@ -44,7 +44,7 @@ AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
 # Options that may name a file; what it holds belongs to the run as much as its name.
-FILE_OPTIONS = ("model", "weights", "data", "calibration")
+FILE_OPTIONS = ("model", "weights", "data", "calibration", "latency_table")
 
 # Options that a settled run may still change: what was found in fewer seconds is gone on from.
 MAY_GROW = ("search_seconds",)
@@ -69,6 +69,7 @@ STAGE_OF: dict[str, str] = {
     "search": "plan",
     "search_seconds": "plan",
     "rounds": "plan",
+    "latency_table": "plan",
     "recover": "prune",
     "raw": "export",
 }
@@ -124,6 +125,7 @@ class RunConfig:
         search: How plans are looked for beyond what the scores say.
         search_seconds: That the search may take.
         rounds: Steps in which the saving is reached, the layers scored anew after each.
+        latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
     """
@@ -149,6 +151,7 @@ class RunConfig:
     search: str = "none"
     search_seconds: int = 300
     rounds: int = 1
+    latency_table: str | None = None
     recover: str = "refit"
     raw: bool = False
 
@@ -266,6 +269,8 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
         problems.append(f"{option} is for a saving of time; give speedup, not {by_count}")
     if searching and in_rounds:
         problems.append("search and rounds exclude each other; give one")
+    if "latency_table" in given and {"layers", "fraction"} & set(given):
+        problems.append("latency_table serves speedup or latency_ms, not a count of layers")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems

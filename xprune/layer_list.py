@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime_bench.profile import node_times
+from runtime_bench.timings import RUNS
 from xprune.layers.substitutes import applicable
-from xprune.pruning.latency_table import PROFILED_RUNS, time_inside
+from xprune.pruning.latency_table import time_inside
 from xprune.stages.workbench import Workbench
 
 WIDTH_IN_A_FILE = 160
@@ -33,7 +34,7 @@ def list_layers(bench: Workbench, *, latency: bool) -> list[dict[str, Any]]:
             bench.unpruned_graph,
             [bench.grey_image()],
             bench.session,
-            runs=PROFILED_RUNS,
+            runs=RUNS,
         )
         for row in rows:
             row["share"] = time_inside(times.by_source, row["name"]) / times.total_s

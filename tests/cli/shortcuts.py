@@ -34,15 +34,19 @@ def export_once(patch: pytest.MonkeyPatch) -> None:
 def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     """Let every timing end after its least number of runs; no figure means anything then."""
     from runtime_bench.benchmark import run_benchmark
-    from runtime_bench.compare import compare_in_turn
+    from runtime_bench.compare import compare_in_turn, time_in_turn
 
     def compare(first: Any, second: Any, **settings: Any) -> Any:
         return compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
+
+    def in_turn(arms: Any, **settings: Any) -> Any:
+        return time_in_turn(arms, min_rounds=20, min_time_s=0.0, max_time_s=9.0, seed=0)
 
     def bench(artifact: Any, *, settings: Any, **rest: Any) -> Any:
         brief = replace(settings, min_runs=5, min_time_s=0.0)
         return run_benchmark(artifact, settings=brief, **rest)
 
-    patch.setattr("xprune.stages.plan.compare_in_turn", compare)
+    patch.setattr("xprune.stages.timing.compare_in_turn", compare)
+    patch.setattr("xprune.stages.timing.time_in_turn", in_turn)
     patch.setattr("xprune.stages.measure.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.run_benchmark", bench)

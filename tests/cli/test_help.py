@@ -21,7 +21,8 @@ def test_there_are_all_commands() -> None:
     """What the README promises is there."""
     promised = {"prune-export", "attribute", "plan", "prune", "export", "bench"}
 
-    assert promised | {"predict", "layers", "inspect", "doctor"} == set(COMMANDS)
+    others = {"predict", "layers", "inspect", "doctor", "latency-table", "time"}
+    assert promised | others == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -129,12 +129,13 @@ def made_up_times(monkeypatch: pytest.MonkeyPatch, brief: None) -> None:
     from xprune.layers.substitutes import applicable
     from xprune.pruning.latency_table import LatencyTable
 
-    def measure(network: Any, candidates: Any, *, settings: Any, **rest: Any) -> LatencyTable:
+    def measure(timings: Any, candidates: Any, settings: Any) -> LatencyTable:
         layers = {candidate.name: 1e-6 for candidate in candidates}
         free = {c.name: dict.fromkeys(("zero", *applicable(c)), 0.0) for c in candidates}
         return LatencyTable(1e-3, layers, free, settings)
 
-    monkeypatch.setattr("xprune.stages.plan.measure_latency_table", measure)
+    monkeypatch.setattr("xprune.stages.latency.table_from", measure)
+    monkeypatch.setattr("xprune.stages.latency.time_graphs", lambda *rest: ())
 
 
 def test_a_time_that_cannot_be_asked_for(place: Path, made_up_times: None) -> None:

@@ -1,39 +1,40 @@
-"""What each layer costs on this machine, and what its substitutes would: measured, not counted.
+"""What each layer costs on a machine, and what its substitutes would: measured, not counted.
 
 A layer's time is the sum of its nodes' times in onnxruntime's profile of the exported network,
 so what fuses and which layouts meet is as it will be. Substitutes are timed the same way, in
-copies of the network where as many layers as possible are replaced at once: their time depends
-on their shape alone, and each shape needs to be seen once.
+copies of the network where as many layers as possible are replaced at once: for most of them
+the time depends on their shape alone, and each shape needs to be seen once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from runtime_bench.latency import measure_latency
-from runtime_bench.profile import node_times
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.timings import (
+    NETWORK,
+    REWRITTEN,
+    SHIPPED,
+    SUBSTITUTES,
+    GraphFacts,
+    GraphTime,
+    Timings,
+)
+from xprune.layers import substitutes as ladder
 from xprune.layers.candidates import Candidate, Shape, nested
 from xprune.layers.substitutes import Replacement, applicable, replacement
 from xprune.layers.surgery import apply_plan
 
 FORMAT = "xprune-edge latency table"
-VERSION = 1
-# Enough that the median of a node of 20 µs repeats within a microsecond or two.
-PROFILED_RUNS = 60
-
-Image = NDArray[np.float32]
-# A substitute's time depends on these alone: its name, and the shapes of all its calls.
-Shapes = tuple[str, tuple[Shape, ...], tuple[Shape, ...]]
+VERSION = 2
+# A substitute's time depends on these alone: its name, the shapes of all its calls, and the
+# layer itself where what stands there is a part of it.
+Kind = tuple[str, tuple[Shape, ...], tuple[Shape, ...], str]
 
 
 @dataclass(frozen=True)
@@ -41,61 +42,73 @@ class LatencyTable:
     """Seconds for one picture, on one machine.
 
     Attributes:
-        base_s: The whole network's latency.
+        base_s: The whole network's latency, its output raw.
         layers: Seconds that each candidate takes, its children included.
         substitutes: For each candidate the seconds that each of its substitutes takes.
-        settings: What the times hold for: model, size, threads, machine, versions.
+        settings: What the times hold for: weights, size, threads, machine, versions.
+        shipped_s: The network's latency as it ships, mostly with NMS; None if it was not timed.
+        rewritten_s: The same with rewrites of the graph that change no detection.
     """
 
     base_s: float
     layers: Mapping[str, float]
     substitutes: Mapping[str, Mapping[str, float]]
     settings: Mapping[str, object]
+    shipped_s: float | None = None
+    rewritten_s: float | None = None
 
     def saved_s(self, layer: str, substitute: str) -> float:
         """Return the seconds won when the substitute takes over; may be negative."""
         return self.layers[layer] - self.substitutes[layer][substitute]
 
 
-def measure_latency_table(
+def graphs_to_time(
     network: nn.Module,
     candidates: Sequence[Candidate],
     *,
     graph: bytes,
     export: Callable[[nn.Module], bytes],
-    images: Sequence[Image],
-    session: SessionSettings,
-    settings: Mapping[str, object],
-    on_graph: Callable[[str], object] = lambda label: None,
-) -> LatencyTable:
-    """Time every candidate and its substitutes in the exported network.
+) -> Iterator[tuple[GraphFacts, bytes]]:
+    """Yield the network and copies of it that show every substitute of every shape.
 
     Args:
         network: The unpruned network.
         candidates: Its layers.
         graph: The network's own ONNX, from `export`.
         export: Turns a network into ONNX whose nodes are named after its layers.
-        images: Inputs (1, 3, H, W) to run.
-        session: How onnxruntime runs.
-        settings: Kept with the table.
-        on_graph: Called with a label before each graph that is exported and timed.
     """
-    on_graph("the network")
-    base_s = _median_latency_s(graph, images[0], session)
-    times = _times_by_node(graph, images, session, base_s)
-    by_shape: dict[Shapes, float] = {}
-    for group in _groups(candidates):
-        on_graph(f"{len(group)} substitutes")
-        cut = export(apply_plan(network, list(group.values())))
-        cut_times = _times_by_node(cut, images, session, None)
-        for shapes, wanted in group.items():
-            by_shape[shapes] = time_inside(cut_times, wanted.layer)
-    layers = {candidate.name: time_inside(times, candidate.name) for candidate in candidates}
-    substitutes = {
-        c.name: {n: by_shape.get(_shapes(c, n), 0.0) for n in ("zero", *applicable(c))}
-        for c in candidates
-    }
-    return LatencyTable(base_s, layers, substitutes, settings)
+    yield GraphFacts(NETWORK, {}), graph
+    for group in groups(candidates):
+        replaced = {wanted.layer: wanted.substitute for wanted in group}
+        yield GraphFacts(SUBSTITUTES, replaced), export(apply_plan(network, group))
+
+
+def table_from(
+    timings: Timings, candidates: Sequence[Candidate], settings: Mapping[str, object]
+) -> LatencyTable:
+    """Return what the timed graphs say of every layer and of each of its substitutes.
+
+    Raises:
+        EdgeError: If a substitute of some layer was not timed.
+    """
+    network = timings.graphs[0]
+    times = _scaled(network)
+    by_kind: dict[Kind, float] = {}
+    known = {candidate.name: candidate for candidate in candidates}
+    for graph in timings.graphs:
+        nodes_s = _scaled(graph)
+        for layer, substitute in graph.facts.replaced.items():
+            if layer in known:
+                by_kind[_kind(known[layer], substitute)] = time_inside(nodes_s, layer)
+    shipped = {graph.facts.role: graph.latency_s for graph in timings.graphs}
+    return LatencyTable(
+        base_s=network.latency_s,
+        layers={name: time_inside(times, name) for name in known},
+        substitutes={name: _substitutes(c, by_kind) for name, c in known.items()},
+        settings=settings,
+        shipped_s=shipped.get(SHIPPED),
+        rewritten_s=shipped.get(REWRITTEN),
+    )
 
 
 def write_latency_table(path: Path, table: LatencyTable) -> None:
@@ -112,7 +125,7 @@ def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTa
     document = read_json(path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise EdgeError(f"{path} is not a latency table; remove it to measure again")
-    if document.get("version") != VERSION:
+    if document.get("version") not in (1, VERSION):
         raise EdgeError(f"{path} has version {document.get('version')}; remove it")
     try:
         table = LatencyTable(
@@ -123,6 +136,8 @@ def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTa
                 for layer, times in document["substitutes"].items()
             },
             settings=dict(document["settings"]),
+            shipped_s=_seconds(document.get("shipped_s")),
+            rewritten_s=_seconds(document.get("rewritten_s")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EdgeError(f"{path} lacks or misspells {error}; remove it") from error
@@ -134,43 +149,20 @@ def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTa
     return table
 
 
-def _groups(candidates: Sequence[Candidate]) -> list[dict[Shapes, Replacement]]:
-    """Return replacements that see every shape of every substitute, in few networks."""
-    waiting = {
-        _shapes(candidate, name): replacement(candidate, name)
-        for candidate in candidates
-        for name in applicable(candidate)
-        if name != "identity"  # nothing is left of it in a graph
-    }
-    groups: list[dict[Shapes, Replacement]] = []
+def groups(candidates: Sequence[Candidate]) -> list[list[Replacement]]:
+    """Return replacements that show every substitute of every shape, in few networks."""
+    waiting: dict[Kind, Replacement] = {}
+    for candidate in candidates:
+        for name in _timed(candidate):
+            waiting[_kind(candidate, name)] = replacement(candidate, name)
+    found: list[list[Replacement]] = []
     while waiting:
-        group: dict[Shapes, Replacement] = {}
-        for shapes, wanted in list(waiting.items()):
-            if not any(nested(wanted.layer, other.layer) for other in group.values()):
-                group[shapes] = waiting.pop(shapes)
-        groups.append(group)
-    return groups
-
-
-def _median_latency_s(graph: bytes, image: Image, session: SessionSettings) -> float:
-    runner = open_session(graph, session)
-    samples = measure_latency(
-        lambda: runner.run(image), warmup_runs=5, min_runs=40, min_time_s=0.5
-    )
-    return float(np.median(samples.timed_s))
-
-
-def _shapes(candidate: Candidate, substitute: str) -> Shapes:
-    return substitute, candidate.input_shapes, candidate.output_shapes
-
-
-def _times_by_node(
-    graph: bytes, images: Sequence[Image], session: SessionSettings, total_s: float | None
-) -> dict[str, float]:
-    """Return seconds by node, scaled so that they add up to `total_s`: profiling costs time."""
-    times = node_times(graph, images, session, runs=PROFILED_RUNS)
-    factor = 1.0 if total_s is None else total_s / times.total_s
-    return {source: time_s * factor for source, time_s in times.by_source.items()}
+        group: list[Replacement] = []
+        for kind, wanted in list(waiting.items()):
+            if not any(nested(wanted.layer, other.layer) for other in group):
+                group.append(waiting.pop(kind))
+        found.append(group)
+    return found
 
 
 def time_inside(times: Mapping[str, float], layer: str) -> float:
@@ -180,3 +172,38 @@ def time_inside(times: Mapping[str, float], layer: str) -> float:
         for source, time_s in times.items()
         if source.startswith((f"{layer}.", f"{layer}/"))
     )
+
+
+def _timed(candidate: Candidate) -> list[str]:
+    """Return the substitutes that take time: of a bypass nothing is left in a graph."""
+    return [name for name in applicable(candidate) if name != "identity"]
+
+
+def _kind(candidate: Candidate, substitute: str) -> Kind:
+    by_place: frozenset[str] = getattr(ladder, "BY_PLACE", frozenset())
+    family = substitute.partition("-")[0]
+    place = candidate.name if {substitute, family} & by_place else ""
+    return substitute, candidate.input_shapes, candidate.output_shapes, place
+
+
+def _scaled(graph: GraphTime) -> dict[str, float]:
+    """Return seconds by node that add up to the graph's latency: profiling costs time."""
+    factor = graph.latency_s / max(sum(graph.nodes_s.values()), 1e-9)
+    return {source: time_s * factor for source, time_s in graph.nodes_s.items()}
+
+
+def _substitutes(candidate: Candidate, by_kind: Mapping[Kind, float]) -> dict[str, float]:
+    times = dict.fromkeys(("zero", *applicable(candidate)), 0.0)
+    for name in _timed(candidate):
+        kind = _kind(candidate, name)
+        if kind not in by_kind:
+            raise EdgeError(
+                f"the timings lack '{name}' in place of '{candidate.name}'; make the graphs "
+                "again with this version and time them"
+            )
+        times[name] = by_kind[kind]
+    return times
+
+
+def _seconds(value: object) -> float | None:
+    return None if value is None else float(str(value))

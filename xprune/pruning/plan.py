@@ -75,6 +75,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class NextSlower:
+    """The plan next to the one that was chosen, which loses less and is too slow.
+
+    Attributes:
+        choices: Layer and substitute of each of its choices; none for the unpruned network.
+        measured_speedup: What it delivered.
+        reason: Why it was not chosen, in words.
+    """
+
+    choices: tuple[tuple[str, str], ...]
+    measured_speedup: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class PrunePlan:
     """Layers that go, in the order in which they run.
 
@@ -92,6 +107,9 @@ class PrunePlan:
         fitness: How far the plan moves the outputs of the unpruned model, and
         fitness_of_scores: how far the plan that the scores alone give moves them.
         rounds: Steps in which the saving was reached, the layers scored anew in each.
+        next_slower: The plan that misses what was asked by the least, where one was timed.
+        machine: The machine that the latency table is of, where that is another one; the plan
+            was not timed then.
     """
 
     criterion: str
@@ -107,6 +125,18 @@ class PrunePlan:
     fitness: float | None = None
     fitness_of_scores: float | None = None
     rounds: int = 1
+    next_slower: NextSlower | None = None
+    machine: str | None = None
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Layer and substitute of each choice: what tells plans apart."""
+        return tuple((choice.layer, choice.substitute) for choice in self.choices)
+
+    @property
+    def promised_s(self) -> float:
+        """Seconds that the choices save by the latency table."""
+        return sum(choice.saved_s or 0.0 for choice in self.choices)
 
 
 def plan_by_count(
@@ -261,6 +291,8 @@ def read_plan(path: Path, candidates: Iterable[Candidate]) -> PrunePlan:
             fitness=_number(document.get("fitness")),
             fitness_of_scores=_number(document.get("fitness_of_scores")),
             rounds=_whole(document.get("rounds")) or 1,
+            next_slower=_read_next_slower(document.get("next_slower")),
+            machine=None if document.get("machine") is None else str(document["machine"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise EdgeError(f"{path} lacks or misspells {error}; correct it") from error
@@ -342,6 +374,18 @@ def _read_request(entry: Mapping[str, object]) -> Request:
     if len(given) + (layers is not None) != 1:
         raise ValueError("'asked', which holds exactly one of its four wishes")
     return request
+
+
+def _read_next_slower(entry: object) -> NextSlower | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict):
+        raise ValueError("'next_slower', which is an object")
+    return NextSlower(
+        choices=tuple((str(layer), str(name)) for layer, name in entry["choices"]),
+        measured_speedup=float(entry["measured_speedup"]),
+        reason=str(entry["reason"]),
+    )
 
 
 def _read_choice(path: Path, entry: object, known: Mapping[str, Candidate]) -> Choice:

@@ -7,6 +7,7 @@ way, and on from there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -122,6 +123,11 @@ class Evaluations:
         self.tried[key] = evaluation
         self.on_tried(evaluation)
         return evaluation.fitness
+
+    def evaluate_at_least(self, plan: Plan, *, anyway: bool) -> None:
+        """Try a plan, if there is time for it or `anyway`."""
+        with contextlib.suppress(OutOfTime):
+            self.evaluate(plan, anyway=anyway)
 
     def _note(self) -> None:
         """Add the seconds since the last look at the clock: planning costs time as well."""

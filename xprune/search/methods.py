@@ -29,13 +29,13 @@ class Found:
 
     Attributes:
         best: The plan of the lowest fitness among those that save enough.
-        first: The plan that the scores alone give.
+        first: The plan that the scores alone give; None if there was no time left for it.
         evaluations: Plans that were tried, in this search and those before it.
         seconds: That they took, those before it included.
     """
 
     best: Evaluation
-    first: Evaluation
+    first: Evaluation | None
     evaluations: int
     seconds: float
 
@@ -50,7 +50,7 @@ def search(
 ) -> Found | None:
     """Look for the best plan for `limit_s` seconds; None when no plan saves enough.
 
-    The plan that the scores alone give is always tried, so what is found is never worse.
+    The plan that the scores alone give is tried as well, so what is found is never worse.
 
     Args:
         problem: What is wanted.
@@ -64,21 +64,20 @@ def search(
         return None
     first = problem.seeds[0]
     evaluations.begin(limit_s * (FIRST_PART if finals else 1.0))
-    evaluations.evaluate(first, anyway=True)
+    # With no time left, what earlier searches tried has to do, if any of it saves enough.
+    evaluations.evaluate_at_least(first, anyway=not _enough(problem, evaluations))
     with contextlib.suppress(OutOfTime):
         METHODS[method](problem, evaluations)
-    enough = _enough(problem, evaluations)
     if finals is not None:
+        ranked = _enough(problem, evaluations)
         finals.begin(limit_s * (1 - FIRST_PART))
-        for plan in (first, enough[0].plan):
-            finals.evaluate(plan, anyway=True)
-        with contextlib.suppress(OutOfTime):
-            for tried in enough[:FINALISTS]:
-                finals.evaluate(tried.plan)
+        anyway = not _enough(problem, finals)
+        for plan in (first, *(tried.plan for tried in ranked[:FINALISTS])):
+            finals.evaluate_at_least(plan, anyway=anyway and plan in (first, ranked[0].plan))
     deciding = finals or evaluations
     return Found(
         best=_enough(problem, deciding)[0],
-        first=deciding.tried[key_of(first)],
+        first=deciding.tried.get(key_of(first)),
         evaluations=len(evaluations.tried),
         seconds=evaluations.spent_s + (finals.spent_s if finals else 0.0),
     )

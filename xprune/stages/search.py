@@ -98,7 +98,8 @@ class _Searching:
         self.evaluations = self._tries(clock, convolutions=False)
         refits = bench.run.config.recover == "refit"
         self.finals = self._tries(clock, convolutions=True) if refits else None
-        self.share = FIRST_SHARE
+        # For another machine one plan is made, which cannot be timed here.
+        self.share = FIRST_SHARE if bench.run.config.latency_table is None else 1.0
 
     def __call__(self, wanted_s: float) -> PrunePlan:
         config = self.bench.run.config
@@ -152,7 +153,7 @@ class _Searching:
             evaluations=found.evaluations,
             search_seconds=found.seconds,
             fitness=found.best.fitness,
-            fitness_of_scores=found.first.fitness,
+            fitness_of_scores=found.first.fitness if found.first else None,
         )
 
     def _options(self, criterion: str) -> Sequence[Option]:
@@ -255,8 +256,8 @@ def _showing(
 
 
 def _summary(found: Found) -> str:
+    scores = f", that of the scores alone by {found.first.fitness:.4g}" if found.first else ""
     return (
-        f"Tried {found.evaluations} plans in {found.seconds:.0f} s: the best moves the "
-        f"outputs by {found.best.fitness:.4g}, that of the scores alone by "
-        f"{found.first.fitness:.4g}"
+        f"Tried {found.evaluations} plans in {found.seconds:.0f} s: the best moves the outputs "
+        f"by {found.best.fitness:.4g}{scores}"
     )

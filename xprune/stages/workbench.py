@@ -59,11 +59,13 @@ class Workbench:
     Attributes:
         run: The run's folder and configuration.
         say: Tells a person, in one line, what is being done.
+        solved: The last plan that was solved, and what came out.
     """
 
     def __init__(self, run: RunFolder, say: Callable[[str], None]) -> None:
         self.run = run
         self.say = say
+        self.solved: tuple[object, tuple[Detector, dict[str, float]]] | None = None
 
     def check(self) -> None:
         """Raise now what would else be raised after some work; writes nothing.

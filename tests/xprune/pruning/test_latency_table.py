@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
-from runtime_bench.latency import LatencySamples
-from runtime_bench.settings import SessionSettings
+from runtime_bench.timings import GraphFacts, GraphTime, TimedModel, Timings
 from tests.reference.toy_networks import ConvBlock, noise, settled, toy
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.layers.substitutes import applicable, replacement
 from xprune.layers.surgery import apply_plan
-from xprune.pruning import latency_table
 from xprune.pruning.latency_table import (
     LatencyTable,
-    measure_latency_table,
+    graphs_to_time,
+    groups,
     read_latency_table,
+    table_from,
     time_inside,
     write_latency_table,
 )
@@ -58,37 +57,26 @@ def times_of(network: nn.Module) -> dict[str, float]:
     return times
 
 
-class Clock:
-    """Stands in for export and onnxruntime: keeps networks, and times them by `times_of`."""
+# A made-up profile takes longer than the run itself, as a real one does.
+PROFILING = 1.25
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+
+def timed(network: nn.Module, facts: GraphFacts) -> GraphTime:
+    """What a machine with those made-up times would tell of a graph."""
+    times = times_of(network)
+    profiled = {node: PROFILING * time_s for node, time_s in times.items()}
+    return GraphTime(facts, sum(times.values()), profiled)
+
+
+class Exporter:
+    """Stands in for the export: keeps the networks instead of turning them into ONNX."""
+
+    def __init__(self) -> None:
         self.networks: list[nn.Module] = []
-        self.plans: list[list[str]] = []
-        monkeypatch.setattr(latency_table, "open_session", lambda graph, settings: self)
-        monkeypatch.setattr(latency_table, "measure_latency", self.measure)
-        monkeypatch.setattr(latency_table, "node_times", self.node_times)
-        monkeypatch.setattr(latency_table, "apply_plan", self.apply_plan)
 
     def export(self, network: nn.Module) -> bytes:
         self.networks.append(network)
         return str(len(self.networks) - 1).encode()
-
-    def measure(self, infer, **_: object) -> LatencySamples:
-        return LatencySamples((), (0.9, 1.0, 1.1))
-
-    def node_times(self, graph: bytes, images, settings, *, runs: int) -> SimpleNamespace:
-        times = times_of(self.networks[int(graph)])
-        return SimpleNamespace(by_source=times, total_s=sum(times.values()))
-
-    def apply_plan(self, network: nn.Module, wanted) -> nn.Module:
-        self.plans.append([one.layer for one in wanted])
-        return apply_plan(network, wanted)
-
-
-@pytest.fixture
-def clock(monkeypatch) -> Clock:
-    """A clock in place of onnxruntime, for the length of a test."""
-    return Clock(monkeypatch)
 
 
 @pytest.fixture
@@ -104,17 +92,30 @@ def found(network) -> tuple[Candidate, ...]:
 
 
 @pytest.fixture
-def table(clock: Clock, network: nn.Module, found: tuple[Candidate, ...]) -> LatencyTable:
-    """The table that the made-up clock gives."""
-    return measure_latency_table(
-        network,
-        found,
-        graph=clock.export(network),
-        export=clock.export,
-        images=[np.zeros((1, 3, 32, 40), np.float32)],
-        session=SessionSettings(threads=1),
-        settings={"threads": 1},
+def facts(network: nn.Module, found: tuple[Candidate, ...]) -> list[GraphFacts]:
+    """What each of the graphs is."""
+    exporter = Exporter()
+    graphs = graphs_to_time(
+        network, found, graph=exporter.export(network), export=exporter.export
     )
+    return [told for told, _ in graphs]
+
+
+@pytest.fixture
+def timings(network: nn.Module, found: tuple[Candidate, ...]) -> Timings:
+    """What the made-up machine tells of all graphs."""
+    exporter = Exporter()
+    graphs = graphs_to_time(
+        network, found, graph=exporter.export(network), export=exporter.export
+    )
+    times = tuple(timed(exporter.networks[int(content)], told) for told, content in graphs)
+    return Timings(TimedModel("toy", None, (32, 40)), times, 1, {})
+
+
+@pytest.fixture
+def table(timings: Timings, found: tuple[Candidate, ...]) -> LatencyTable:
+    """The table that these times give."""
+    return table_from(timings, found, {"threads": 1})
 
 
 def inside(times: Mapping[str, float], layer: str) -> float:
@@ -129,10 +130,9 @@ def test_layers_share_the_latency_as_the_profile_does(table, network, found):
     """All nodes add up to the whole latency, measured without the profiler."""
     times = times_of(network)
 
-    assert table.base_s == 1.0
+    assert table.base_s == pytest.approx(sum(times.values()))
     for candidate in found:
-        share = inside(times, candidate.name) / sum(times.values())
-        assert table.layers[candidate.name] == pytest.approx(share)
+        assert table.layers[candidate.name] == pytest.approx(inside(times, candidate.name))
 
 
 def test_substitutes_take_what_they_take_alone(table, network, found):
@@ -148,20 +148,63 @@ def test_substitutes_take_what_they_take_alone(table, network, found):
             assert table.saved_s(candidate.name, name) == pytest.approx(saved_s)
 
 
-def test_a_shape_is_timed_once_and_no_graph_nests(table, clock, found):
-    """Few graphs for many substitutes; the fixture checks that all are covered."""
+def test_a_shape_is_timed_once_and_no_graph_nests(facts, found):
+    """Few graphs for many substitutes; the network itself comes first."""
     shapes = {
         (name, candidate.input_shapes, candidate.output_shapes)
         for candidate in found
         for name in applicable(candidate)
         if name != "identity"
     }
+    replaced = [list(told.replaced) for told in facts[1:]]
 
-    assert sum(len(plan) for plan in clock.plans) == len(shapes)
-    assert len(clock.networks) == 1 + len(clock.plans) < 1 + len(shapes)
-    for plan in clock.plans:
-        assert len(set(plan)) == len(plan)
-        assert not any(a != b and a.startswith(f"{b}.") for a in plan for b in plan)
+    assert facts[0] == GraphFacts("network", {})
+    assert sum(map(len, replaced)) == len(shapes) > len(replaced)
+    for layers in replaced:
+        assert not any(a != b and a.startswith(f"{b}.") for a in layers for b in layers)
+
+
+def test_what_depends_on_its_place_is_timed_in_each(network, found, monkeypatch):
+    """A substitute that is a part of its layer shares no other layer's time."""
+    monkeypatch.setattr("xprune.layers.substitutes.BY_PLACE", {"linear"}, raising=False)
+    wanted = [c.name for c in found if "linear" in applicable(c)]
+
+    replaced = [(one.layer, one.substitute) for group in groups(found) for one in group]
+
+    assert sorted(layer for layer, name in replaced if name == "linear") == sorted(wanted)
+
+
+def test_a_substitute_that_was_not_timed_is_an_error(timings, found):
+    """Timings of an older version may lack one; it says which, and what to do."""
+    network, *others = timings.graphs
+    fewer = tuple(
+        replace(
+            graph,
+            facts=GraphFacts(
+                "substitutes",
+                {layer: n for layer, n in graph.facts.replaced.items() if n != "affine"},
+            ),
+        )
+        for graph in others
+    )
+
+    with pytest.raises(EdgeError, match=r"lack 'affine' in place of .*make the graphs again"):
+        table_from(replace(timings, graphs=(network, *fewer)), found, {})
+
+
+def test_what_ships_is_told_where_it_was_timed(timings, found):
+    """Without NMS and rewrites nothing is known of them."""
+    shipped = tuple(
+        GraphTime(GraphFacts(role, {}), time_s, {})
+        for role, time_s in (("shipped", 3.0), ("rewritten", 2.5))
+    )
+
+    plain = table_from(timings, found, {})
+    whole = table_from(replace(timings, graphs=(*timings.graphs, *shipped)), found, {})
+
+    assert (plain.shipped_s, plain.rewritten_s) == (None, None)
+    assert (whole.shipped_s, whole.rewritten_s) == (3.0, 2.5)
+    assert whole.layers == plain.layers
 
 
 def test_a_name_is_not_part_of_another():
@@ -187,7 +230,7 @@ def test_a_table_survives_its_file(path, table, found):
 
 DAMAGE = {
     "another file": lambda d: d.update(format="xprune-edge plan"),
-    "newer": lambda d: d.update(version=2),
+    "newer": lambda d: d.update(version=3),
     "no base": lambda d: d.pop("base_s"),
     "layers as list": lambda d: d.update(layers=[1.0]),
     "time as text": lambda d: d["layers"].update(stem="fast"),
@@ -209,3 +252,13 @@ def test_a_foreign_or_damaged_table_is_refused(path, found, damage):
         read_latency_table(path, found)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_the_first_version_still_loads(path, found, table):
+    """It does not know what ships; all else is the same."""
+    document = json.loads(path.read_text())
+    del document["shipped_s"], document["rewritten_s"]
+    document["version"] = 1
+    path.write_text(json.dumps(document))
+
+    assert read_latency_table(path, found) == table

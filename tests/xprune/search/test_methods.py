@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,44 @@ def test_what_cannot_be_saved_is_none(method: str):
 
     assert search(problem, method, Evaluations(fitness, clock=fitness.clock), limit_s=9) is None
     assert not fitness.calls
+
+
+@every_method
+def test_finals_decide_among_the_best(method: str):
+    """Tried again more exactly, the winner of the finals is chosen, in the same seconds."""
+    problem, exact = toy_problem(4, layers=10, pairs=8)
+    _, rough = toy_problem(4, layers=10, pairs=0)
+    rough.clock = exact.clock
+    tries, finals = (Evaluations(fitness, clock=exact.clock) for fitness in (rough, exact))
+
+    found = search(problem, method, tries, limit_s=40, finals=finals)
+
+    assert found is not None
+    assert found.first is not None
+    assert found.best.fitness == min(map(exact.value, exact.calls))
+    assert found.best.fitness <= found.first.fitness == exact.value(problem.seeds[0])
+    assert 1 < len(exact.calls) <= 10
+    assert {key_of(plan) for plan in exact.calls} <= {key_of(plan) for plan in rough.calls}
+    assert exact.clock.now_s == found.seconds <= 42
+
+
+@every_method
+def test_without_time_what_is_known_has_to_do(method: str):
+    """A smaller saving: nothing is tried; a larger one that no known plan reaches: its seed."""
+    problem, fitness = toy_problem(6, layers=10)
+    evaluations = Evaluations(fitness, clock=fitness.clock)
+    search(problem, method, evaluations, limit_s=12)
+    known = len(fitness.calls)
+
+    less, more = (
+        search(
+            replace(problem, wanted_s=factor * problem.wanted_s), method, evaluations, limit_s=0
+        )
+        for factor in (0.9, 1.6)
+    )
+
+    assert less is not None
+    assert more is not None
+    assert len(fitness.calls) == known + 1
+    assert key_of(fitness.calls[-1]) == key_of(more.best.plan)
+    assert saved_s(more.best.plan) >= 1.6 * problem.wanted_s

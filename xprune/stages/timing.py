@@ -1,0 +1,121 @@
+"""A stopwatch for plans: graphs timed in turn with the unpruned model as it ships."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from exporters.bundle import MAX_BOXES
+from exporters.heads import HEADS
+from runtime_bench.compare import Comparison, compare_in_turn, ratio_interval, time_in_turn
+from runtime_bench.manifest import OutputSpec
+from xprune.stages.baseline import BASELINE_MODEL
+from xprune.stages.workbench import Workbench
+
+# Rounds are added until the interval of a plan's speed-up is this narrow, or there are so many.
+NARROW = 0.03
+MOST_ROUNDS = 900
+FIRST_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a cut network delivers, compared with the unpruned one, both as they ship."""
+
+    speedup: float
+    interval: tuple[float, float]
+
+
+def as_shipped(bench: Workbench, raw_graph: bytes, *, rewrites: bool = True) -> bytes:
+    """Return a graph from `Workbench.raw_graph` as it ships: with NMS unless --raw.
+
+    Args:
+        bench: The run's parts.
+        raw_graph: With a raw output.
+        rewrites: Whether rewrites that change no detection may be used.
+    """
+    if bench.run.config.raw:
+        return raw_graph
+    limits = OutputSpec(min_score=0.001, iou=0.7, max_boxes=MAX_BOXES)
+    model = HEADS[bench.card.decoder](
+        onnx.load_from_string(raw_graph),
+        names_count=len(bench.card.names),
+        min_score=limits.min_score,
+        iou=limits.iou,
+        max_boxes=limits.max_boxes,
+    )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+class Stopwatch:
+    """Times cut networks against the unpruned one, in turn.
+
+    While a plan is looked for its substitutes are not solved yet, so NMS in its graph would see
+    nonsense: the raw graph is timed, and what comes on top is known from another network.
+
+    Attributes:
+        base_s: Latency of the unpruned model as it ships, without rewrites.
+        raw_s: Latency of the unpruned graph with a raw output.
+        extra_s: What shipping adds to a raw graph; below 0 where rewrites win more than NMS
+            takes. At first that of the unpruned model, then of the plan that was solved last.
+        free: What rewrites alone deliver.
+        free_interval: Its 95 % interval.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._base = bench.runner(bench.run.file(BASELINE_MODEL))
+        arms = (
+            self._base,
+            bench.runner(bench.unpruned_graph),
+            bench.runner(as_shipped(bench, bench.unpruned_graph)),
+        )
+        times_s = time_in_turn(
+            arms, min_rounds=FIRST_ROUNDS, min_time_s=2.0, max_time_s=30.0, seed=0
+        )
+        self.base_s, self.raw_s, finished_s = (float(np.median(times)) for times in times_s)
+        self.extra_s = finished_s - self.raw_s
+        self.free = self.base_s / finished_s
+        self.free_interval = ratio_interval(times_s[0], times_s[2])
+
+    def raw_latency_s(self, raw_graph: bytes) -> tuple[float, float]:
+        """Return the latency of a cut network's raw graph, and half its interval's width."""
+        comparison = self._compare(raw_graph)
+        low, high = comparison.interval
+        latency_s = self.base_s / comparison.ratio
+        return latency_s, (self.base_s / low - self.base_s / high) / 2
+
+    def shipped(self, latency_s: float, half_s: float) -> Timing:
+        """Return what a raw graph of some latency will deliver once it ships."""
+        speeds = [
+            self.base_s / max(time_s + self.extra_s, 1e-9)
+            for time_s in (latency_s, latency_s + half_s, latency_s - half_s)
+        ]
+        return Timing(speeds[0], (speeds[1], speeds[2]))
+
+    def finished(self, raw_graph: bytes, latency_s: float) -> Timing:
+        """Return what a solved network delivers as it ships, and learn what shipping adds.
+
+        Args:
+            raw_graph: Of the solved network.
+            latency_s: What its raw graph took.
+        """
+        comparison = self._compare(as_shipped(self._bench, raw_graph))
+        self.extra_s = self.base_s / comparison.ratio - latency_s
+        return Timing(comparison.ratio, comparison.interval)
+
+    def _compare(self, graph: bytes) -> Comparison:
+        """Time until the interval is narrow: on a busy machine for longer."""
+        cut = self._bench.runner(graph)
+        rounds = FIRST_ROUNDS
+        while True:
+            comparison = compare_in_turn(
+                self._base, cut, min_rounds=rounds, min_time_s=1.5, max_time_s=15.0
+            )
+            low, high = comparison.interval
+            if high - low <= NARROW * comparison.ratio or rounds >= MOST_ROUNDS:
+                return comparison
+            rounds *= 3
