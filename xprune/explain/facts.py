@@ -18,6 +18,15 @@ SUBSTITUTES: dict[str, str] = {
     "identity": "nothing: what comes in goes out",
     "affine": "a scale and a shift per channel, fitted to what the layer did",
     "linear": "one 1\N{MULTIPLICATION SIGN}1 convolution, fitted to what the layer did",
+    "depthwise": "a 1\N{MULTIPLICATION SIGN}1 convolution and one that looks at each channel"
+    " alone, fitted to what the layer did",
+    "lowrank-25": "two convolutions with a quarter of the channels between them, fitted",
+    "lowrank-50": "two convolutions with half of the channels between them, fitted",
+    "convolution": "one convolution in place of a block of several, fitted",
+    "thin-50": "the same block with half of its inner channels, what reads them solved anew",
+    "thin-75": "the same block with three quarters of its inner channels, what reads them"
+    " solved anew",
+    "relu": "ReLU, which runs inside the convolution before it",
 }
 
 CRITERIA: dict[str, str] = {
