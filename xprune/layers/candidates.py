@@ -1,18 +1,22 @@
 """Find the layers that could be pruned, by running the network once and looking at shapes.
 
-A candidate is a submodule with weights that takes one feature map and returns one. The same
+A candidate is a submodule with weights that takes one feature map and returns one, or an
+activation. The same
 shape in and out can be bypassed; other channels or an integer stride can still be replaced by
 something cheaper. No architecture is listed anywhere, so one that nobody has seen works too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+
+from xprune.layers.activations import ACTIVATIONS
+from xprune.layers.chains import Chain, find_chains, inside
 
 Shape = tuple[int, int, int]
 
@@ -46,6 +50,9 @@ class Candidate:
         convolutions: How many convolutions run in it, itself included.
         kernel: Odd rows and columns that hold what an output pixel of a plain convolution
             sees; 3x3 for a block.
+        activation: Whether it is an activation: no weights, each element by itself.
+        chains: Channels inside that only the next convolution reads; names relative to it.
+        chain_macs: Multiply-adds of each convolution that the chains name.
     """
 
     name: str
@@ -58,6 +65,9 @@ class Candidate:
     convolution: bool
     convolutions: int = 0
     kernel: tuple[int, int] = BLOCK_KERNEL
+    activation: bool = False
+    chains: tuple[Chain, ...] = ()
+    chain_macs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def keeps_shape(self) -> bool:
@@ -99,6 +109,8 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
         if _can_be_replaced(modules[name], calls[name])
     ]
     found = set(names)
+    chains = find_chains(network, run)
+    inner = {name: inside(chains, name) for name in names}
     return tuple(
         Candidate(
             name=name,
@@ -114,6 +126,13 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
                 for inner in calls
             ),
             kernel=odd_kernel(modules[name]),
+            activation=isinstance(modules[name], ACTIVATIONS),
+            chains=inner[name],
+            chain_macs={
+                end: calls[f"{name}.{end}"].macs
+                for chain in inner[name]
+                for end in (chain.source, chain.reader)
+            },
         )
         for name in names
     )
@@ -183,7 +202,9 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
 
 def _can_be_replaced(module: nn.Module, calls: _Calls) -> bool:
     has_weights = any(True for _ in module.parameters())
-    if isinstance(module, NORMALISATIONS) or not calls.one_to_one or not has_weights:
+    if isinstance(module, NORMALISATIONS) or not calls.one_to_one:
+        return False
+    if not has_weights and not isinstance(module, ACTIVATIONS):
         return False
     # One substitute serves all calls, so they must agree on the channels and the stride.
     channels = {

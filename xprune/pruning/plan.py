@@ -154,7 +154,11 @@ def plan_by_count(
     Raises:
         EdgeError: If more is asked for than there is.
     """
-    pool = [candidate for candidate in scores.candidates if _counted(candidate, substitute)]
+    pool = [
+        candidate
+        for candidate in scores.candidates
+        if _counted(candidate, substitute) and _is_scored(candidate, criterion)
+    ]
     if asked.fraction is not None:
         pool = [candidate for candidate in pool if candidate.convolution]
     count = _wanted_count(scores, asked)
@@ -328,6 +332,8 @@ def timed_options(
 ) -> Iterable[Option]:
     """Yield what could be done, where it saves enough to be sure that it saves anything."""
     for candidate in scores.candidates:
+        if not _is_scored(candidate, criterion):
+            continue
         for name in applicable(candidate, substitute):
             score = _score(scores, candidate, criterion, name)
             saved_s = table.saved_s(candidate.name, name)
@@ -341,6 +347,11 @@ def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: 
         for name in _counted(candidate, substitute)
     ]
     return min(options, key=lambda option: option.cost)
+
+
+def _is_scored(candidate: Candidate, criterion: str) -> bool:
+    """Whether a criterion says anything of a candidate; an activation has no weights."""
+    return not candidate.activation or needs_substitute(criterion)
 
 
 def _counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:

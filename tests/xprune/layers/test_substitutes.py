@@ -50,7 +50,7 @@ def test_an_unknown_substitute_is_an_error(found):
     """The message lists those there are."""
     with pytest.raises(
         EdgeError,
-        match=r"'cheap'; there are: zero, identity, affine, linear, .*, lowrank, auto",
+        match=r"'cheap'; there are: zero, identity, affine, linear, .*, lowrank, thin, auto",
     ):
         applicable(found["stem"], "cheap")
 
@@ -118,7 +118,8 @@ def test_a_replacement_is_plain_json(found):
         "stride": [2, 2],
         "kernel": [1, 1],
         "inner_channels": 0,
+        "chains": [],
     }
-    assert Replacement(**{**entry, "stride": (2, 2), "kernel": (1, 1)}) == replacement(
-        found["stem"], "linear"
-    )
+    assert Replacement(
+        **{**entry, "stride": (2, 2), "kernel": (1, 1), "chains": ()}
+    ) == replacement(found["stem"], "linear")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from xprune.layers import moments as sums
-from xprune.layers.moments import Moments, Pooled, ridge_weights, set_convolution
+from xprune.layers.moments import Moments, Pooled, missed_share, ridge_weights, set_convolution
 
 
 class Linear(nn.Module):
@@ -28,8 +28,8 @@ class Linear(nn.Module):
         """Average over the stride's window; the last window may be cut short."""
         return self.view.pool(x)
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return them, (I + 1, O), the last row the bias."""
+    def solve(self, moments: Moments) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
         weights = ridge_weights(moments, sums.RIDGE)
         set_convolution(self.conv, weights)
-        return weights
+        return missed_share(moments, weights)
