@@ -28,6 +28,7 @@ CRITERION_NAMES = (
 )
 SUBSTITUTE_NAMES = ("zero", "identity", "affine", "linear", "auto")
 RECOVERIES = ("none", "refit")
+SWITCH = ("on", "off")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
@@ -50,6 +51,7 @@ STAGE_OF: dict[str, str] = {
     "substitute": "attribute",
     "criterion": "attribute",
     "threads": "plan",
+    "rewrites": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
     "recover": "prune",
     "raw": "export",
@@ -62,6 +64,7 @@ NAMED = {
     "criterion": CRITERION_NAMES,
     "substitute": SUBSTITUTE_NAMES,
     "recover": RECOVERIES,
+    "rewrites": SWITCH,
 }
 # Above the first number, up to the second one.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -102,6 +105,7 @@ class RunConfig:
         fraction: Wanted share of the convolutions to remove.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
+        rewrites: Whether to use those rewrites of the graph that are faster here.
     """
 
     model: str = BUILTIN
@@ -124,6 +128,7 @@ class RunConfig:
     fraction: float | None = None
     recover: str = "refit"
     raw: bool = False
+    rewrites: str = "on"
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""
