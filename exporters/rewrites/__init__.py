@@ -12,18 +12,22 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from exporters.passes import Rewrite
-from exporters.rewrites.sigmoid_in_convolution import find_sigmoid
+from exporters.rewrites.boxes_where_found import find_boxes
 from exporters.rewrites.split_convolution import find_split
+from exporters.rewrites.straight_to_nms import find_detour
 from exporters.rewrites.upsample_later import find_upsample
 from exporters.rewrites.weigh_bins import find_bins
 from exporters.rewrites.winograd import find_large, find_small
+
+_REDUCE_OPSET = 18  # ReduceMax takes its axes as an input from here on
 
 # In the order in which they run.
 REWRITES: dict[str, Rewrite] = {
     "split_convolution": Rewrite(find_split),
     "upsample_later": Rewrite(find_upsample),
-    "weigh_bins": Rewrite(find_bins),
-    "sigmoid_in_convolution": Rewrite(find_sigmoid),
+    "weigh_bins": Rewrite(find_bins, _REDUCE_OPSET),
+    "straight_to_nms": Rewrite(find_detour),
+    "boxes_where_found": Rewrite(find_boxes, _REDUCE_OPSET),
     "winograd_large": Rewrite(find_large),
     "winograd_small": Rewrite(find_small),
 }

@@ -25,9 +25,6 @@ class Editor:
         self.model = model
         self.place = place
         self.path = path_of(place) if path is None else path
-        self._taken = {value.name for node in model.graph for value in node.outputs}
-        self._taken |= {node.name for node in model.graph}
-        self._taken |= set(model.graph.initializers)
 
     def node(
         self,
@@ -58,14 +55,19 @@ class Editor:
         return output
 
     def parts(
-        self, value: ir.Value, shapes: Sequence[Sequence[int | str]], *, axis: int
+        self,
+        value: ir.Value,
+        shapes: Sequence[Sequence[int | str]],
+        *,
+        axis: int,
+        dtype: ir.DataType = ir.DataType.FLOAT,
     ) -> tuple[ir.Value, ...]:
         """Insert a Split and return its outputs, which have `shapes`, known along `axis`."""
         name = self._new_name(f"{self.path}/Split")
         outputs = [
             ir.Value(
                 name=f"{name}:{index}" if index else name,
-                type=ir.TensorType(ir.DataType.FLOAT),
+                type=ir.TensorType(dtype),
                 shape=ir.Shape(shape),
             )
             for index, shape in enumerate(shapes)
@@ -80,7 +82,7 @@ class Editor:
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
         unique = self._new_name(f"{self.path}.{name}")
-        tensor = ir.tensor(np.ascontiguousarray(array), name=unique)
+        tensor = ir.tensor(np.asarray(array, order="C"), name=unique)
         value = ir.Value(
             name=unique,
             type=ir.TensorType(tensor.dtype),
@@ -91,9 +93,12 @@ class Editor:
         return value
 
     def _new_name(self, base: str) -> str:
-        name = next(name for name in _numbered(base) if name not in self._taken)
-        self._taken.add(name)
-        return name
+        # Looked up each time, since another editor may have added some since.
+        graph = self.model.graph
+        taken = {value.name for node in graph for value in node.outputs}
+        taken |= {node.name for node in graph}
+        taken |= set(graph.initializers)
+        return next(name for name in _numbered(base) if name not in taken)
 
 
 def path_of(node: ir.Node) -> str:
@@ -114,7 +119,9 @@ def replace_output(model: ir.Model, old: ir.Value, new: ir.Value) -> None:
 
 def remove_unread(model: ir.Model, node: ir.Node | None) -> None:
     """Remove a node that nothing reads, and then what only it has read, and so on back."""
-    if node is None or any(v.uses() or v.is_graph_output() for v in node.outputs):
+    if node is None or node.graph is None:  # None as well where it is removed already
+        return
+    if any(value.uses() or value.is_graph_output() for value in node.outputs):
         return
     inputs = [value for value in node.inputs if value is not None]
     model.graph.remove(node, safe=True)

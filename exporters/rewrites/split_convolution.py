@@ -18,6 +18,7 @@ from exporters.rewrites.edit import (
     is_plain,
     path_of,
     remove_unread,
+    replace_output,
     silu_input,
     static_shape,
 )
@@ -90,7 +91,7 @@ def _split(model: ir.Model, split: ir.Node, convolution: Convolution, *, direct:
         if not direct:
             gate = activation.node("Sigmoid", [value], shape)
             value = activation.node("Mul", [value, gate], shape)
-        part.replace_all_uses_with(value, replace_graph_outputs=True)
+        replace_output(model, part, value)
     remove_unread(model, split)
 
 

@@ -10,6 +10,7 @@ the mean. A tenth of the time, for the same numbers up to rounding.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -29,7 +30,7 @@ class Bins:
     """A softmax over bins and the mean of their values.
 
     Attributes:
-        logits: (1, edges · bins, anchors).
+        logits: (1, edges · bins, anchors), or (1, edges · bins, h, w) of a single level.
         mean: (1, edges, anchors), what the nodes give now.
         values: (bins,): what each bin stands for.
         edges: How many edges a box has: 4.
@@ -75,7 +76,8 @@ def read_bins(softmax: ir.Node) -> Bins | None:
         return None
     _, edges, bins, anchors = spread
     fits = (
-        before == (1, edges * bins, anchors)
+        before[:2] == (1, edges * bins)
+        and prod(before[2:]) == anchors
         and after == (1, edges, anchors)
         and spread[0] == 1
         and list(transpose.attributes.get_ints("perm", [])) == [0, 2, 1, 3]

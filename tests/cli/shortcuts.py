@@ -43,6 +43,7 @@ def measure_briefly(patch: pytest.MonkeyPatch) -> None:
         brief = replace(settings, min_runs=5, min_time_s=0.0)
         return run_benchmark(artifact, settings=brief, **rest)
 
+    patch.setattr("exporters.keep_faster.compare_in_turn", compare)
     patch.setattr("xprune.stages.plan.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.run_benchmark", bench)
