@@ -4,7 +4,7 @@ Everything is made and checked in memory, and the folder appears whole or not at
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from exporters.card import ModelCard
-from exporters.graph import Graph, build_graph
-from exporters.heads import HEADS
+from exporters.graph import Graph, build_graph, finish_graph, rewritten
 from exporters.metadata import package_version, write_metadata
 from exporters.onnx_export import EXPORTER, OPSET
 from exporters.parity import check_parity
@@ -33,6 +32,8 @@ from runtime_bench.manifest import (
     write_manifest,
 )
 
+MIN_SCORE = 0.001
+IOU = 0.7
 MAX_BOXES = 300
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "onnxslim", "onnxruntime", "xprune-edge")
 
@@ -45,8 +46,9 @@ def build_artifact(
     size: tuple[int, int],
     raw: bool = False,
     pictures: Sequence[NDArray[np.uint8]] = (),
-    min_score: float = 0.001,
-    iou: float = 0.7,
+    min_score: float = MIN_SCORE,
+    iou: float = IOU,
+    rewrites: Iterable[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> Manifest:
     """Export `module`, check it against PyTorch, and write the artifact to `folder`.
@@ -57,10 +59,10 @@ def build_artifact(
         card: What the manifest says of the model.
         size: Height and width of the input in pixels.
         raw: Whether to ship the raw head; else the graph ends with NMS.
-        pictures: Real pictures, (H, W, 3) RGB, for the comparison. Blank and noisy inputs are
-            compared in any case.
+        pictures: Real ones, (H, W, 3) RGB, to compare on besides blank and noisy inputs.
         min_score: Detections below it are left out.
         iou: The overlap beyond which the lesser of two boxes of a class is left out.
+        rewrites: Keys of `exporters.rewrites.REWRITES` to run: none changes a detection.
         provenance: What the manifest is to say of how the network was made.
 
     Raises:
@@ -69,9 +71,9 @@ def build_artifact(
     """
     input_spec = InputSpec(size=check_size(size, stride=card.stride))
     probes = make_probes(pictures, input_spec)
-    graph = build_graph(module, size=size, probes=probes)
-    model, output, parity = _finish(
-        graph,
+    graph, model, output, parity = _finish(
+        build_graph(module, size=size, probes=probes),
+        tuple(rewrites),
         reference=_answers(module, probes, torch.float32),
         exact=_answers(module, probes, torch.float64),
         probes=probes,
@@ -126,7 +128,8 @@ def _answers(
 
 
 def _finish(
-    graph: Graph,
+    built: Graph,
+    rewrites: tuple[str, ...],
     *,
     reference: Mapping[str, NDArray[Any]],
     exact: Mapping[str, NDArray[Any]],
@@ -134,32 +137,33 @@ def _finish(
     card: ModelCard,
     raw: bool,
     limits: OutputSpec,
-) -> tuple[bytes, OutputSpec, dict[str, object]]:
-    """Return the bytes of the file, what it answers with, and the figures of its check."""
+) -> tuple[Graph, bytes, OutputSpec, dict[str, object]]:
+    """Return what ships, its bytes, what it answers with, and the figures of its check."""
     size = probes["blank"].shape[2:]
-    rows = graph.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    rows = built.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     if rows != 4 + len(card.names):
         raise EdgeError(
             f"the model has {len(card.names)} class names, but the network scores {rows - 4} "
             "classes; give the names that it was trained with"
         )
     raw_output = replace(
-        limits, kind="raw", names=(graph.model.graph.output[0].name,), decoder=card.decoder
+        limits, kind="raw", names=(built.model.graph.output[0].name,), decoder=card.decoder
     )
+    graph = rewritten(built, rewrites)
     content = _to_bytes(graph.model, card, size=size, raw=True)
     parity = check_parity(content, reference, probes, output=raw_output, exact=exact)
     if raw:
-        return content, raw_output, parity
-    with_nms = HEADS[card.decoder](
-        graph.model,
+        return graph, content, raw_output, parity
+    graph = finish_graph(
+        built,
+        decoder=card.decoder,
         names_count=len(card.names),
-        min_score=limits.min_score,
-        iou=limits.iou,
-        max_boxes=limits.max_boxes,
+        limits=limits,
+        rewrites=rewrites,
     )
-    content = _to_bytes(with_nms, card, size=size, raw=False)
+    content = _to_bytes(graph.model, card, size=size, raw=False)
     detections = check_parity(content, reference, probes, output=limits, decoder=card.decoder)
-    return content, limits, {**parity, **detections}
+    return graph, content, limits, {**parity, **detections}
 
 
 def _to_bytes(

@@ -132,6 +132,9 @@ _RUN_OPTIONS = (
     ),
     click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
     click.option(
+        "--rewrites", help="on or off: rewrite the graph where that is faster.  [default: on]"
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path),
         help="The run's folder.  [default: runs/<model>-<n>]",

@@ -44,6 +44,7 @@ SUBSTITUTE_NAMES = (
 )
 RECOVERIES = ("none", "refit")
 SEARCHES = ("none", "evolution", "beam", "dp")
+SWITCH = ("on", "off")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
@@ -69,6 +70,7 @@ STAGE_OF: dict[str, str] = {
     "substitute": "attribute",
     "criterion": "attribute",
     "threads": "plan",
+    "rewrites": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
     "search": "plan",
     "search_seconds": "plan",
@@ -86,6 +88,7 @@ NAMED = {
     "substitute": SUBSTITUTE_NAMES,
     "recover": RECOVERIES,
     "search": SEARCHES,
+    "rewrites": SWITCH,
 }
 # Above the first number, up to the second one.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -132,6 +135,7 @@ class RunConfig:
         latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
+        rewrites: Whether to use those rewrites of the graph that are faster here.
     """
 
     model: str = BUILTIN
@@ -158,6 +162,7 @@ class RunConfig:
     latency_table: str | None = None
     recover: str = "refit"
     raw: bool = False
+    rewrites: str = "on"
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""

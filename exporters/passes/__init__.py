@@ -25,13 +25,15 @@ class Rewrite:
 
     Attributes:
         find: Returns the edit to make at the first place that allows it, or None.
+        least_opset: From which version on the operators are those that it knows.
     """
 
     find: Callable[[ir.Model], Callable[[], None] | None]
+    least_opset: int = _MIN_OPSET
 
     def requires(self, model: ir.Model) -> bool:
         """Return whether the operators of `model` mean what the rewrites take them to mean."""
-        return model.opset_imports.get("", 0) >= _MIN_OPSET and not model.functions
+        return model.opset_imports.get("", 0) >= self.least_opset and not model.functions
 
     def call(self, model: ir.Model) -> int:
         """Edit until no place is left, and return the number of places.

@@ -74,7 +74,7 @@ def main(
     name = "criteria_table_builtin" if builtin else "criteria_table"
     with tempfile.TemporaryDirectory(prefix="criteria-table-") as folder:
         bench = (builtin_workbench if builtin else coco_workbench)(
-            Path(folder), images=images, recover=recover, threads=threads
+            Path(folder), images=images, recover=recover, threads=threads, rewrites="off"
         )
         export_baseline(bench)
         base = evaluate_artifact(
@@ -118,7 +118,9 @@ def _pytorch_ap(bench: Workbench) -> float:
     ).ap
 
 
-def _arm(bench: Workbench, known: dict[str, Scores], arm: str, latency: float) -> dict[str, Any]:
+def _arm(
+    bench: Workbench, known: dict[str, Scores], arm: str, latency: float
+) -> dict[str, Any]:
     """Plan, cut, export, time and score one arm."""
     criterion, substitute = arm.split(":")
     # A workbench of the same run with other options; what is loaded already is shared.

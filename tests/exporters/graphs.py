@@ -9,10 +9,13 @@ SIDE = 7
 
 
 class GraphBuilder:
-    """Collects nodes of a graph whose one input is "x", (1, channels, 7, 7)."""
+    """Collects nodes of a graph whose one input is "x", (1, channels, 7, 7) unless said."""
 
-    def __init__(self, channels: int, *, seed: int = 0) -> None:
+    def __init__(
+        self, channels: int, *, seed: int = 0, size: tuple[int, int] = (SIDE, SIDE)
+    ) -> None:
         self.random = np.random.default_rng(seed)
+        self.size = size
         self.channels = channels
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
@@ -51,7 +54,7 @@ class GraphBuilder:
             helper.make_graph(
                 self.nodes,
                 "test",
-                [helper.make_tensor_value_info("x", float32, [1, self.channels, SIDE, SIDE])],
+                [helper.make_tensor_value_info("x", float32, [1, self.channels, *self.size])],
                 [helper.make_tensor_value_info(name, float32, None) for name in outputs],
                 self.weights,
             ),

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from exporters import bundle
+from exporters import bundle, graph
 from exporters.bundle import build_artifact
 from exporters.graph import build_graph
 from runtime_bench.decode import decode_yolo
@@ -139,7 +139,7 @@ def test_a_graph_that_differs_is_never_written(build, finished, tmp_path, monkey
 
 def test_detections_that_differ_are_never_written(build, tmp_path, monkeypatch):
     """Right tensors and a wrong NMS: found by the comparison of detections."""
-    monkeypatch.setattr(bundle, "HEADS", {"yolo": spoil_head})
+    monkeypatch.setattr(graph, "HEADS", {"yolo": spoil_head})
 
     with pytest.raises(EdgeError, match="detections differ"):
         build(tmp_path / "artifact")

@@ -14,12 +14,13 @@ from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import export_baseline, intact_manifest
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.rewrites import REWRITES_FILE, rewrite_trials
 from xprune.stages.workbench import Workbench
 
 STAGE = "export"
 ARTIFACT_FOLDER = "artifact"
 MODEL = f"{ARTIFACT_FOLDER}/model.onnx"
-INPUTS = (SCORES_FILE, PLAN_FILE, PRUNED_FILE)
+INPUTS = (SCORES_FILE, PLAN_FILE, PRUNED_FILE, REWRITES_FILE)
 
 
 def export(bench: Workbench) -> None:
@@ -35,6 +36,7 @@ def export(bench: Workbench) -> None:
     made = read_plan(run.file(PLAN_FILE), scores.candidates)
     pruned = load_pruned(bench)
     export_baseline(bench)
+    kept = [trial for trial in rewrite_trials(bench) if trial.kept]
     bench.say("Exporting the pruned model")
     build_artifact(
         bench.decoded(pruned.network),
@@ -43,7 +45,11 @@ def export(bench: Workbench) -> None:
         size=bench.size,
         raw=run.config.raw,
         pictures=bench.probe_pictures(),
-        provenance=_provenance(bench, made, list(scores.pictures)),
+        rewrites=[trial.name for trial in kept],
+        provenance={
+            **_provenance(bench, made, list(scores.pictures)),
+            "rewrites": {trial.name: trial.ratio for trial in kept},
+        },
     )
     run.mark_done(STAGE, inputs=INPUTS)
 

@@ -24,7 +24,7 @@ from xprune.pruning.latency_table import (
     table_from,
     write_latency_table,
 )
-from xprune.stages.timing import as_shipped
+from xprune.stages.rewrites import kept_rewrites, raw_as_timed, shipped_graph
 from xprune.stages.workbench import Workbench
 
 LATENCY_FILE = "latency.json"
@@ -35,12 +35,16 @@ PICTURES = 4
 def latency_table(bench: Workbench) -> LatencyTable:
     """Return the run's table of this machine, measured now unless it holds already."""
     path = bench.run.file(LATENCY_FILE)
-    settings = _settings(bench, bench.run.config.threads, describe_machine())
+    settings = {
+        **_settings(bench, bench.run.config.threads, describe_machine()),
+        "rewrites": list(kept_rewrites(bench)),
+    }
     if path.exists():
         table = read_latency_table(path, bench.candidates)
         if table.settings == settings:
             return table
-    graphs = tuple(time_graphs(_told(bench, "Timing"), bench.timed_images, bench.session))
+    told = ((facts, raw_as_timed(bench, content)) for facts, content in _told(bench, "Timing"))
+    graphs = tuple(time_graphs(told, bench.timed_images, bench.session))
     timings = Timings(_model(bench), graphs, bench.run.config.threads, {})
     table = table_from(timings, bench.candidates, settings)
     write_latency_table(path, table)
@@ -107,7 +111,7 @@ def _told(bench: Workbench, doing: str) -> Iterator[tuple[GraphFacts, bytes]]:
 
 def _shipped(bench: Workbench) -> Iterator[tuple[GraphFacts, bytes]]:
     """Yield the unpruned network as it ships, on what the speed-up is counted."""
-    yield GraphFacts(SHIPPED, {}), as_shipped(bench, bench.unpruned_graph, rewrites=False)
+    yield GraphFacts(SHIPPED, {}), shipped_graph(bench, bench.unpruned_graph)
 
 
 def _model(bench: Workbench) -> TimedModel:

@@ -31,13 +31,14 @@ from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL
 from xprune.stages.export import ARTIFACT_FOLDER, MODEL, load_pruned
 from xprune.stages.plan import LATENCY_FILE, PLAN_FILE
+from xprune.stages.rewrites import REWRITES_FILE, kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 
 STAGE = "measure"
 RESULT_FILE = "result.json"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
-INPUTS = (SCORES_FILE, DATA_FILE, PLAN_FILE, MODEL, BASELINE_MODEL)
+INPUTS = (SCORES_FILE, DATA_FILE, PLAN_FILE, MODEL, BASELINE_MODEL, REWRITES_FILE)
 OUTPUTS = (RESULT_FILE, SUMMARY_FILE, f"{ARTIFACT_FOLDER}/{REPORT_FILE}")
 EXAMPLES = 4
 PACKAGES = ("xprune-edge", "torch", "ultralytics", "onnx", "onnxruntime", "onnxsim", "numpy")
@@ -59,6 +60,7 @@ def measure(bench: Workbench) -> None:
     scores = read_scores(run.file(SCORES_FILE))
     made = read_plan(run.file(PLAN_FILE), scores.candidates)
     summary = _summary(bench, before, after, comparison, made)
+    summary |= _of_rewrites(bench)
     write_json(run.file(RESULT_FILE), after.to_json())
     _report(bench, summary, before, after, comparison)
     write_json(run.file(SUMMARY_FILE), summary)
@@ -76,6 +78,28 @@ def _compare(bench: Workbench) -> Comparison:
         max_time_s=30.0,
         seed=bench.run.config.seed,
     )
+
+
+def _of_rewrites(bench: Workbench) -> dict[str, object]:
+    """Time what the rewrites alone bring: the unpruned model without and with them."""
+    kept = kept_rewrites(bench)
+    ratio, interval = 1.0, (1.0, 1.0)
+    if kept:
+        bench.say("Timing the unpruned model with and without rewrites in turn")
+        comparison = compare_in_turn(
+            bench.runner(bench.run.file(BASELINE_MODEL)),
+            bench.runner(shipped_graph(bench, bench.unpruned_graph, kept)),
+            min_rounds=150,
+            min_time_s=2.0,
+            max_time_s=15.0,
+            seed=bench.run.config.seed,
+        )
+        ratio, interval = comparison.ratio, comparison.interval
+    return {
+        "rewrites": list(kept),
+        "speedup_rewrites": ratio,
+        "speedup_rewrites_interval": list(interval),
+    }
 
 
 def _summary(

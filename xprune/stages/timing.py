@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
-from exporters.bundle import MAX_BOXES
-from exporters.heads import HEADS
 from runtime_bench.compare import Comparison, compare_in_turn, ratio_interval, time_in_turn
-from runtime_bench.manifest import OutputSpec
 from xprune.stages.baseline import BASELINE_MODEL
+from xprune.stages.rewrites import kept_rewrites, raw_as_timed, shipped_graph
 from xprune.stages.workbench import Workbench
 
 # Rounds are added until the interval of a plan's speed-up is this narrow, or there are so many.
@@ -28,39 +25,18 @@ class Timing:
     interval: tuple[float, float]
 
 
-def as_shipped(bench: Workbench, raw_graph: bytes, *, rewrites: bool = True) -> bytes:
-    """Return a graph from `Workbench.raw_graph` as it ships: with NMS unless --raw.
-
-    Args:
-        bench: The run's parts.
-        raw_graph: With a raw output.
-        rewrites: Whether rewrites that change no detection may be used.
-    """
-    if bench.run.config.raw:
-        return raw_graph
-    limits = OutputSpec(min_score=0.001, iou=0.7, max_boxes=MAX_BOXES)
-    model = HEADS[bench.card.decoder](
-        onnx.load_from_string(raw_graph),
-        names_count=len(bench.card.names),
-        min_score=limits.min_score,
-        iou=limits.iou,
-        max_boxes=limits.max_boxes,
-    )
-    content: bytes = model.SerializeToString()
-    return content
-
-
 class Stopwatch:
     """Times cut networks against the unpruned one, in turn.
 
     While a plan is looked for its substitutes are not solved yet, so NMS in its graph would see
-    nonsense: the raw graph is timed, and what comes on top is known from another network.
+    nonsense: the raw graph, rewritten, is timed, and what comes on top is known from another
+    network.
 
     Attributes:
         base_s: Latency of the unpruned model as it ships, without rewrites.
-        raw_s: Latency of the unpruned graph with a raw output.
-        extra_s: What shipping adds to a raw graph; below 0 where rewrites win more than NMS
-            takes. At first that of the unpruned model, then of the plan that was solved last.
+        raw_s: Latency of the unpruned graph with a raw output, rewritten.
+        extra_s: What shipping adds to such a graph, mostly NMS; below 0 where rewrites around
+            NMS win more. At first that of the unpruned model, then of the plan solved last.
         free: What rewrites alone deliver.
         free_interval: Its 95 % interval.
     """
@@ -70,8 +46,8 @@ class Stopwatch:
         self._base = bench.runner(bench.run.file(BASELINE_MODEL))
         arms = (
             self._base,
-            bench.runner(bench.unpruned_graph),
-            bench.runner(as_shipped(bench, bench.unpruned_graph)),
+            bench.runner(raw_as_timed(bench, bench.unpruned_graph)),
+            bench.runner(shipped_graph(bench, bench.unpruned_graph, kept_rewrites(bench))),
         )
         times_s = time_in_turn(
             arms, min_rounds=FIRST_ROUNDS, min_time_s=2.0, max_time_s=30.0, seed=0
@@ -82,8 +58,8 @@ class Stopwatch:
         self.free_interval = ratio_interval(times_s[0], times_s[2])
 
     def raw_latency_s(self, raw_graph: bytes) -> tuple[float, float]:
-        """Return the latency of a cut network's raw graph, and half its interval's width."""
-        comparison = self._compare(raw_graph)
+        """Return the latency of a cut network's raw graph, rewritten, and half its interval."""
+        comparison = self._compare(raw_as_timed(self._bench, raw_graph))
         low, high = comparison.interval
         latency_s = self.base_s / comparison.ratio
         return latency_s, (self.base_s / low - self.base_s / high) / 2
@@ -103,7 +79,8 @@ class Stopwatch:
             raw_graph: Of the solved network.
             latency_s: What its raw graph took.
         """
-        comparison = self._compare(as_shipped(self._bench, raw_graph))
+        kept = kept_rewrites(self._bench)
+        comparison = self._compare(shipped_graph(self._bench, raw_graph, kept))
         self.extra_s = self.base_s / comparison.ratio - latency_s
         return Timing(comparison.ratio, comparison.interval)
 

@@ -1,0 +1,103 @@
+"""Which rewrites are faster here? Each is timed in turn with the graph without it.
+
+What pays depends on the processor, its caches, onnxruntime's kernels and the size of the
+picture, so nothing is taken from a table. One after the other is put on top of those that were
+kept; it stays if it finds a place and the whole 95 % interval says that it is faster.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from exporters.rewrites import REWRITES, run_rewrites
+from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+
+Image = NDArray[np.float32]
+Call = Callable[[], object]
+Compare = Callable[[Call, Call], Comparison]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rewrite on top of those that were kept before it.
+
+    Attributes:
+        name: A key of `REWRITES`.
+        places: How many places it changed; it was not timed if there are none.
+        ratio: How many times as fast the graph is with it; 1 where it was not timed.
+        interval: The 95 % interval of `ratio`.
+        kept: Whether it stays.
+    """
+
+    name: str
+    places: int
+    ratio: float = 1.0
+    interval: tuple[float, float] = (1.0, 1.0)
+    kept: bool = False
+
+
+def keep_faster(
+    model: onnx.ModelProto,
+    images: Sequence[Image],
+    *,
+    session: SessionSettings,
+    names: Iterable[str] = tuple(REWRITES),
+    compare: Compare | None = None,
+    on_trial: Callable[[str], object] = lambda name: None,
+) -> tuple[Trial, ...]:
+    """Try rewrites one after the other, and say which are faster.
+
+    Args:
+        model: The graph as it ships but for rewrites; it is not changed.
+        images: Inputs (1, 3, height, width) of real pictures: what follows the choice of
+            candidates depends on what is to be seen.
+        session: How onnxruntime runs.
+        names: Keys of `REWRITES`, in the order in which they are tried.
+        compare: Times two calls in turn; None for some seconds of the clock that suits.
+        on_trial: Called with a rewrite's name before it is tried.
+    """
+    compare = compare or _comparer(session)
+    kept: list[str] = []
+    best = _runner(model, images, session)
+    trials = []
+    for name in names:
+        on_trial(name)
+        rewritten, places = run_rewrites(model, [*kept, name])
+        if name not in places:
+            trials.append(Trial(name, 0))
+            continue
+        candidate = _runner(rewritten, images, session)
+        comparison = compare(best, candidate)
+        is_faster = comparison.interval[0] > 1
+        trials.append(
+            Trial(name, places[name], comparison.ratio, comparison.interval, is_faster)
+        )
+        if is_faster:
+            kept.append(name)
+            best = candidate
+    return tuple(trials)
+
+
+def _comparer(session: SessionSettings) -> Compare:
+    """Return what times for a second or two.
+
+    A graph on one thread is timed by the processor time of this process, which other programs
+    disturb less; with more threads only the wall clock says how long one waits.
+    """
+    clock = time.process_time if session.threads == 1 else time.perf_counter
+    return partial(compare_in_turn, min_rounds=80, min_time_s=1.5, max_time_s=12.0, clock=clock)
+
+
+def _runner(model: onnx.ModelProto, images: Sequence[Image], session: SessionSettings) -> Call:
+    """Return a call that runs the model on the next of the images."""
+    runner = open_session(model.SerializeToString(), session)
+    endless = itertools.cycle(images)
+    return lambda: runner.run(next(endless))

@@ -1,0 +1,142 @@
+"""Which rewrites of the graph are faster on this machine? Leaves `rewrites.json`.
+
+They change no detection, so what they win costs no accuracy. They are tried on the unpruned
+network as it would ship, and the artifact of the pruned one is written with those that won.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import onnx
+
+from exporters.bundle import IOU, MAX_BOXES, MIN_SCORE
+from exporters.graph import Graph, finish_graph
+from exporters.keep_faster import Trial, keep_faster
+from exporters.rewrites import REWRITES
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import read_json, write_json
+from runtime_bench.machine import describe_machine
+from runtime_bench.manifest import OutputSpec
+from xprune.stages.workbench import Workbench
+
+REWRITES_FILE = "rewrites.json"
+FORMAT = "xprune-edge rewrites"
+VERSION = 1
+
+
+def kept_rewrites(bench: Workbench) -> tuple[str, ...]:
+    """Return the names of the rewrites that are faster here."""
+    return tuple(trial.name for trial in rewrite_trials(bench) if trial.kept)
+
+
+def raw_as_timed(bench: Workbench, raw_graph: bytes) -> bytes:
+    """Return a graph from `Workbench.raw_graph`, rewritten but without NMS.
+
+    It is the part of a shipped graph whose time does not depend on what is to be seen.
+    """
+    return shipped_graph(bench, raw_graph, kept_rewrites(bench), raw=True)
+
+
+def rewrite_trials(bench: Workbench) -> tuple[Trial, ...]:
+    """Return what each rewrite brings, timed now unless that is known.
+
+    There are none if they are switched off, and none in a run for another machine: what is
+    faster there is not known here.
+
+    Raises:
+        EdgeError: If the file is not as it was written.
+    """
+    path = bench.run.file(REWRITES_FILE)
+    settings = _settings(bench)
+    if path.exists():
+        document = read_json(path)
+        trials = _trials(document)
+        if isinstance(document, dict) and document["settings"] == settings:
+            return trials
+    trials = ()
+    if settings["rewrites"]:
+        bench.say("Timing rewrites of the graph that change no detection")
+        trials = keep_faster(
+            onnx.load_from_string(shipped_graph(bench, bench.unpruned_graph)),
+            bench.timed_images,
+            session=bench.session,
+        )
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "settings": settings,
+            "trials": [asdict(trial) for trial in trials],
+        },
+    )
+    return trials
+
+
+def shipped_graph(
+    bench: Workbench, raw_graph: bytes, rewrites: Iterable[str] = (), *, raw: bool | None = None
+) -> bytes:
+    """Return a graph from `Workbench.raw_graph` as it ships, with NMS and rewrites.
+
+    Args:
+        bench: The run's parts.
+        raw_graph: With a raw output and not rewritten.
+        rewrites: Keys of `exporters.rewrites.REWRITES`, such as `kept_rewrites` returns.
+        raw: Whether it ends without NMS; None for what the run was asked for.
+    """
+    graph = Graph(onnx.load_from_string(raw_graph), "none", {})
+    finished = finish_graph(
+        graph,
+        decoder=bench.card.decoder,
+        names_count=len(bench.card.names),
+        limits=OutputSpec(min_score=MIN_SCORE, iou=IOU, max_boxes=MAX_BOXES),
+        raw=bench.run.config.raw if raw is None else raw,
+        rewrites=rewrites,
+    )
+    content: bytes = finished.model.SerializeToString()
+    return content
+
+
+def _settings(bench: Workbench) -> dict[str, object]:
+    """Return what the times hold for."""
+    machine = describe_machine()
+    config = bench.run.config
+    wanted = config.rewrites == "on" and config.latency_table is None
+    return {
+        "weights_sha256": bench.detector.weights_sha256,
+        "imgsz": list(bench.size),
+        "threads": config.threads,
+        "raw": config.raw,
+        "rewrites": list(REWRITES) if wanted else [],
+        **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
+    }
+
+
+def _trials(document: Any) -> tuple[Trial, ...]:
+    """Return the trials of a file's content."""
+    where = f"{REWRITES_FILE} of the run"
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise EdgeError(f"{where} does not list rewrites; remove it to time them again")
+    if document.get("version") != VERSION:
+        raise EdgeError(f"{where} has version {document.get('version')}; remove it")
+    try:
+        document["settings"]
+        trials = tuple(
+            Trial(
+                name=str(entry["name"]),
+                places=int(entry["places"]),
+                ratio=float(entry["ratio"]),
+                interval=(float(entry["interval"][0]), float(entry["interval"][1])),
+                kept=entry["kept"] is True,
+            )
+            for entry in document["trials"]
+        )
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise EdgeError(f"{where} lacks or misspells {error}; remove it") from error
+    unknown = [trial.name for trial in trials if trial.kept and trial.name not in REWRITES]
+    if unknown:
+        raise EdgeError(f"{where} names '{unknown[0]}', which is no rewrite; remove it")
+    return trials
