@@ -125,7 +125,9 @@ def _equal_seconds(
 
 def _workbench(folder: Path, pictures: int, **options: Any) -> Workbench:
     given = {name: value for name, value in options.items() if value is not None}
-    return coco_workbench(folder, calibration_images=pictures, speedup=1.1, **given)
+    return coco_workbench(
+        folder, calibration_images=pictures, speedup=1.1, rewrites="off", **given
+    )
 
 
 def _more_pictures(
