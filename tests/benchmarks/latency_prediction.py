@@ -68,9 +68,10 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
     """Print the table and write results/latency_prediction.json; fail if the bar is missed."""
     with tempfile.TemporaryDirectory(prefix="latency-prediction-") as folder:
         bench = coco_workbench(run_path or Path(folder), threads=1, calibration_images=16)
+        was_there = bench.run.file("latency.json").exists()
         start_s = time.perf_counter()
         table = latency_table(bench)
-        table_s = time.perf_counter() - start_s
+        table_s = None if was_there else time.perf_counter() - start_s
         clock = time.process_time if processor_time else time.perf_counter
         results = [
             _predicted(bench, table, index, clock)
@@ -95,7 +96,9 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
         markdown(("substitute", "layers", "predicted", "measured", "error"), _rows(results))
     )
     median = float(np.median(errors))
-    click.echo(f"\nmedian error {median:.1%}, largest {max(errors):.1%}, table {table_s:.0f} s")
+    click.echo(f"\nmedian error {median:.1%}, largest {max(errors):.1%}")
+    if table_s is not None:
+        click.echo(f"the table took {table_s:.0f} s")
     if median > BAR:
         raise click.ClickException(f"the median error {median:.1%} is above {BAR:.0%}")
 
