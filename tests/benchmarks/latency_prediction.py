@@ -70,9 +70,10 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
         bench = coco_workbench(
             run_path or Path(folder), threads=1, calibration_images=16, rewrites="off"
         )
+        was_there = bench.run.file("latency.json").exists()
         start_s = time.perf_counter()
         table = latency_table(bench)
-        table_s = time.perf_counter() - start_s
+        table_s = None if was_there else time.perf_counter() - start_s
         clock = time.process_time if processor_time else time.perf_counter
         results = [
             _predicted(bench, table, index, clock)
@@ -97,7 +98,9 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
         markdown(("substitute", "layers", "predicted", "measured", "error"), _rows(results))
     )
     median = float(np.median(errors))
-    click.echo(f"\nmedian error {median:.1%}, largest {max(errors):.1%}, table {table_s:.0f} s")
+    click.echo(f"\nmedian error {median:.1%}, largest {max(errors):.1%}")
+    if table_s is not None:
+        click.echo(f"the table took {table_s:.0f} s")
     if median > BAR:
         raise click.ClickException(f"the median error {median:.1%} is above {BAR:.0%}")
 

@@ -57,7 +57,6 @@ EDITED_PLANS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
         lambda plan: plan["choices"].append(plan["choices"][0]),
         ("twice", "keep one"),
     ),
-    "no choices": (lambda plan: plan["choices"].clear(), ("removes no layer",)),
     "choices of another kind": (lambda plan: plan.update(choices="all"), ("'choices'",)),
     "other file": (lambda plan: plan.clear(), ("plan.json is not a plan",)),
 }
@@ -121,6 +120,23 @@ def test_more_layers_than_there_are(place: Path) -> None:
     assert "asks for 500 layers, only" in error_line(too_many)
     assert fewer.exit_code == 0, fewer.output
     assert len(json.loads((place / "out" / "plan.json").read_text())["choices"]) == 1
+
+
+def test_a_plan_may_be_empty(place: Path, brief: None) -> None:
+    """The network passes through whole: exported, measured, nothing removed."""
+    path = place / "planned" / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["choices"].clear()
+    path.write_text(json.dumps(plan))
+
+    done = run("prune-export", "--layers", "2", "--out", "planned")
+
+    assert done.exit_code == 0, done.output
+    summary = json.loads((place / "planned" / "summary.json").read_text())
+    assert summary["removed"] == []
+    assert summary["after"]["parameters"] == summary["before"]["parameters"]
+    assert summary["after"]["ap"] == summary["before"]["ap"]
+    assert (place / "planned" / "artifact" / "report.html").stat().st_size > 1000
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from xprune.layers.substitutes import applicable
 from xprune.pruning.knapsack import Option
 from xprune.pruning.plan import (
     LEAST_SHARE,
+    NextSlower,
     PrunePlan,
     Request,
     plan_by_count,
@@ -252,6 +253,18 @@ def test_a_plan_survives_its_file(path, plan, candidates):
     assert read_plan(path, candidates) == plan
 
 
+def test_what_surrounds_a_plan_survives_its_file(tmp_path, plan, candidates):
+    """The next slower plan, and the machine that it is for."""
+    slower = NextSlower((("down", "linear"), ("stem", "affine")), 1.17, "it misses")
+    whole = replace(plan, next_slower=slower, machine="Raspberry Pi 5, 4 threads")
+
+    write_plan(tmp_path / "plan.json", whole)
+
+    assert read_plan(tmp_path / "plan.json", candidates) == whole
+    assert whole.pairs == tuple(chosen(whole).items())
+    assert whole.promised_s == pytest.approx(sum(c.saved_s for c in whole.choices))
+
+
 def test_a_plan_by_count_survives_its_file(tmp_path, make_scores, candidates):
     """What was not measured stays unknown."""
     plan = by_count(make_scores({}), Request(fraction=0.2), substitute="zero")
@@ -290,6 +303,8 @@ EDITS = {
     "no wish": lambda d: d.update(asked={}),
     "wish as text": lambda d: d.update(asked={"speedup": "1.2"}),
     "unknown wish": lambda d: d.update(asked={"speed": 1.2}),
+    "next slower as text": lambda d: d.update(next_slower="a plan"),
+    "next slower without choices": lambda d: d.update(next_slower={"reason": "none"}),
     "interval": lambda d: d.update(measured_interval=[1.0]),
     "interval as number": lambda d: d.update(measured_interval=1.0),
     "name alone": _choices("down"),
