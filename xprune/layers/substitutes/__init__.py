@@ -218,7 +218,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 # Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel,
 # or on what is inside.
-BY_PLACE = frozenset({"depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
+BY_PLACE = frozenset({"linear", "depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
 
 
 def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
