@@ -167,6 +167,7 @@ def _candidate(entry: dict[str, object]) -> Candidate:
         # Version 1 files of before these were needed lack them.
         convolutions=int(str(entry.get("convolutions", 0))),
         kernel=_pair(entry.get("kernel", BLOCK_KERNEL)),
+        before_padding=entry.get("before_padding") is True,
         activation=entry.get("activation") is True,
         chains=tuple(chain_from_json(chain) for chain in _list(entry.get("chains", []))),
         chain_macs={

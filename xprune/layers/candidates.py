@@ -17,6 +17,7 @@ from torch import nn
 
 from xprune.layers.activations import ACTIVATIONS
 from xprune.layers.chains import Chain, find_chains, inside
+from xprune.layers.hooks import placed
 
 Shape = tuple[int, int, int]
 
@@ -50,6 +51,7 @@ class Candidate:
         convolutions: How many convolutions run in it, itself included.
         kernel: Odd rows and columns that hold what an output pixel of a plain convolution
             sees; 3x3 for a block.
+        before_padding: Whether a convolution that puts zeros around its input reads the output.
         activation: Whether it is an activation: no weights, each element by itself.
         chains: Channels inside that only the next convolution reads; names relative to it.
         chain_macs: Multiply-adds of each convolution that the chains name.
@@ -65,6 +67,7 @@ class Candidate:
     convolution: bool
     convolutions: int = 0
     kernel: tuple[int, int] = BLOCK_KERNEL
+    before_padding: bool = False
     activation: bool = False
     chains: tuple[Chain, ...] = ()
     chain_macs: Mapping[str, int] = field(default_factory=dict)
@@ -111,6 +114,7 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
     found = set(names)
     chains = find_chains(network, run)
     inner = {name: inside(chains, name) for name in names}
+    padded = _before_padding(modules, run)
     return tuple(
         Candidate(
             name=name,
@@ -126,6 +130,7 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
                 for inner in calls
             ),
             kernel=odd_kernel(modules[name]),
+            before_padding=name in padded,
             activation=isinstance(modules[name], ACTIVATIONS),
             chains=inner[name],
             chain_macs={
@@ -159,6 +164,33 @@ def count_macs(network: nn.Module, run: Callable[[], object]) -> int:
     with torch.no_grad(), _recorded_calls(modules) as calls:
         run()
     return sum(call.macs for call in calls.values())
+
+
+def _before_padding(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> set[str]:
+    """Return the modules whose very output a convolution with zeros around its input reads."""
+    # The tensors are kept, so that no other one gets the `id` of one that is gone.
+    given: dict[int, tuple[object, list[str]]] = {}
+    found: set[str] = set()
+
+    def note(name: str, output: object) -> None:
+        given.setdefault(id(output), (output, []))[1].append(name)
+
+    def look(args: tuple[object, ...]) -> None:
+        if args and id(args[0]) in given:
+            found.update(given[id(args[0])][1])
+
+    outputs = [
+        module.register_forward_hook(lambda module, args, out, name=name: note(name, out))
+        for name, module in modules.items()
+    ]
+    inputs = [
+        module.register_forward_pre_hook(lambda module, args: look(args))
+        for module in modules.values()
+        if isinstance(module, nn.Conv2d) and module.padding not in ((0, 0), "valid")
+    ]
+    with torch.no_grad(), placed([*outputs, *inputs]):
+        run()
+    return found
 
 
 @contextmanager

@@ -119,15 +119,8 @@ def _fit_convolution(
     if layer.bias is not None:
         bias[0] = layer.bias.detach()
     start = torch.cat([kernel, bias])
-    if layer.bias is None and norm is None:
-        size = len(kernel)
-        inner = Moments(moments.inputs[:size, :size], moments.cross[:size], moments.outputs)
-        penalty = inner.inputs.diagonal().mean().clamp_min(1e-12) * CONVOLUTION_RIDGE
-        system = inner.inputs + torch.eye(size, dtype=torch.float64) * penalty
-        kernel = kernel + torch.linalg.solve(system, inner.cross - inner.inputs @ kernel)
-        weights = torch.cat([kernel, bias])
-    else:
-        weights = ridge_weights(moments, CONVOLUTION_RIDGE, start)
+    has_bias = layer.bias is not None or norm is not None
+    weights = ridge_weights(moments, CONVOLUTION_RIDGE, start, has_bias=has_bias)
     set_convolution(layer, weights)
     if layer.bias is None and norm is not None:
         assert norm.running_mean is not None

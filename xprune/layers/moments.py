@@ -237,14 +237,24 @@ def sum_bytes(view: View, in_channels: int, out_channels: int) -> int:
 
 
 def ridge_weights(
-    moments: Moments, ridge: float, start: torch.Tensor | None = None
+    moments: Moments, ridge: float, start: torch.Tensor | None = None, *, has_bias: bool = True
 ) -> torch.Tensor:
-    """Return (I + 1, O) weights, pulled towards `start` or 0; the last row, biases, is not."""
-    system = moments.inputs.clone()
-    system.diagonal()[:-1] += moments.penalty(ridge)
-    if start is None:
-        return _solve(system, moments.cross)
-    return start + _solve(system, moments.cross - moments.inputs @ start)
+    """Return (I + 1, O) weights by ridge regression.
+
+    Args:
+        moments: Of the samples.
+        ridge: The penalty, relative to the mean squared input.
+        start: What the weights are pulled towards; zeros by default. The bias, their last row,
+            is not pulled.
+        has_bias: Whether there is one; if not, the row stays as it is.
+    """
+    weights = torch.zeros_like(moments.cross) if start is None else start.clone()
+    size = len(weights) if has_bias else len(weights) - 1
+    system = moments.inputs[:size, :size].clone()
+    system.diagonal()[: len(weights) - 1] += moments.penalty(ridge)
+    wanted = moments.cross[:size] - moments.inputs[:size] @ weights
+    weights[:size] += torch.linalg.solve(system, wanted)
+    return weights
 
 
 def with_bias(weights: torch.Tensor, moments: Moments) -> torch.Tensor:
@@ -313,11 +323,6 @@ def _places(window: Window, height: int, width: int) -> torch.Tensor:
     down = torch.arange(window.kernel[0]) * window.dilation[0] * padded[1]
     right = torch.arange(window.kernel[1]) * window.dilation[1]
     return (down[:, None] + right).flatten()[:, None] + first
-
-
-def _solve(system: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    solution: torch.Tensor = torch.linalg.solve(system, wanted)
-    return solution
 
 
 def _zeros(*shape: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from xprune.layers.substitutes import FAMILIES, SUBSTITUTES, Replacement, build,
 
 Run = Callable[[nn.Module], Iterable[torch.Tensor]]
 # Checkpoints of before there were these substitutes lack them.
-LATER_FIELDS = {"kernel", "inner_channels", "chains"}
+LATER_FIELDS = {"kernel", "inner_channels", "chains", "bias"}
 
 
 def apply_plan(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
@@ -82,7 +82,7 @@ def _replacement_from_json(entry: object) -> Replacement:
         raise problem
     if not fields - set(entry) <= LATER_FIELDS:
         raise problem
-    inner = entry.get("inner_channels", 0)
+    inner, bias = entry.get("inner_channels", 0), entry.get("bias", True)
     try:
         wanted = Replacement(
             layer=_text(entry["layer"]),
@@ -93,10 +93,12 @@ def _replacement_from_json(entry: object) -> Replacement:
             kernel=_pair(entry.get("kernel", [1, 1])),
             inner_channels=0 if type(inner) is int and inner == 0 else _size(inner),
             chains=tuple(chain_from_json(chain) for chain in _list(entry.get("chains", []))),
+            bias=bias is True,
         )
     except ValueError as error:
         raise problem from error
-    if wanted.substitute not in SUBSTITUTES or not _is_consistent(wanted):
+    known = wanted.substitute in SUBSTITUTES and isinstance(bias, bool)
+    if not known or not _is_consistent(wanted):
         raise problem
     return wanted
 
@@ -109,6 +111,7 @@ def _is_consistent(wanted: Replacement) -> bool:
         and all(side % 2 for side in wanted.kernel)
         and (wanted.inner_channels > 0) == (name in FAMILIES["lowrank"])
         and bool(wanted.chains) == (name in FAMILIES["thin"])
+        and (wanted.bias or name == "linear")
     )
 
 

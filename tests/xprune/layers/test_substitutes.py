@@ -110,6 +110,7 @@ def test_a_replacement_is_plain_json(found):
     """What a checkpoint's metadata keeps survives JSON."""
     entry = replacement(found["stem"], "linear").to_json()
 
+    assert found["stem"].before_padding
     assert json.loads(json.dumps(entry)) == {
         "layer": "stem",
         "substitute": "linear",
@@ -119,6 +120,7 @@ def test_a_replacement_is_plain_json(found):
         "kernel": [1, 1],
         "inner_channels": 0,
         "chains": [],
+        "bias": False,
     }
     assert Replacement(
         **{**entry, "stride": (2, 2), "kernel": (1, 1), "chains": ()}

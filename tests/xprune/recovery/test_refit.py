@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -27,9 +28,10 @@ def run(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def cut_toy(network: nn.Module, chosen: dict[str, str]) -> nn.Module:
-    """The toy with layers replaced, the substitutes not solved."""
+    """The toy with layers replaced, the substitutes not solved; linear ones have a bias."""
     found = {c.name: c for c in find_candidates(network, lambda: network(noise(1)))}
-    return apply_plan(network, [replacement(found[n], how) for n, how in chosen.items()])
+    plan = [replacement(found[name], how) for name, how in chosen.items()]
+    return apply_plan(network, [dataclasses.replace(wanted, bias=True) for wanted in plan])
 
 
 def seeded(build: Callable[[], nn.Module]) -> nn.Module:
@@ -410,3 +412,26 @@ def test_a_relu_is_fitted_and_never_worse_than_a_plain_one():
     assert errors["2.act"] > 0
     missed = ((cut[:3](images) - before) ** 2).sum() / ((plain[:3](images) - before) ** 2).sum()
     assert missed < 0.9
+
+
+def test_without_a_bias_the_layer_behind_takes_the_shift():
+    """A linear map before a padded convolution has none; it is NumPy's ridge without one."""
+    original, images = toy(), noise(6)
+    found = {c.name: c for c in find_candidates(original, lambda: original(noise(1)))}
+    cut = apply_plan(original, [replacement(found["stage.0"], "linear")])
+
+    refit(original, cut, images, run=run, layers=["stage.0"])
+
+    assert cut.stage[0].conv.bias is None
+    seen = sums.sampled_outputs(original.stem(images)).flatten(0, 1).numpy()
+    wanted = sums.sampled_outputs(original.stage[0](original.stem(images))).flatten(0, 1)
+    pull = np.sqrt(sums.RIDGE * (seen**2).sum(axis=0).mean()) * np.eye(6)
+    system, target = np.concatenate([seen, pull]), np.concatenate([wanted, np.zeros((6, 6))])
+    expected = np.linalg.lstsq(system, target, rcond=None)[0]
+    np.testing.assert_allclose(cut.stage[0].conv.weight[:, :, 0, 0].T, expected, atol=1e-8)
+    inner = original.stage[1].first
+    target = inner.conv(original.stage[0](original.stem(images)))
+    refit(original, cut, images, run=run, layers=["stage.1.first.conv"])
+    shift = inner.norm.running_mean - cut.stage[1].first.norm.running_mean
+    found_means = cut.stage[1].first.conv(cut.stage[0](cut.stem(images))).mean(dim=(0, 2, 3))
+    assert torch.allclose(found_means + shift, target.mean(dim=(0, 2, 3)), atol=1e-3)

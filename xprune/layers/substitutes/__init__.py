@@ -174,7 +174,7 @@ SUBSTITUTES: dict[str, Substitute] = {
     ),
     "linear": Substitute(
         build=lambda wanted, layer: Linear(
-            wanted.in_channels, wanted.out_channels, wanted.stride
+            wanted.in_channels, wanted.out_channels, wanted.stride, bias=wanted.bias
         ),
         fits=lambda candidate: True,
         macs=lambda wanted: (0, wanted.in_channels * wanted.out_channels),
@@ -218,7 +218,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 # Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel,
 # or on what is inside.
-BY_PLACE = frozenset({"depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
+BY_PLACE = frozenset({"linear", "depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
 
 
 def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
@@ -264,7 +264,8 @@ def replacement(candidate: Candidate, substitute: str) -> Replacement:
         stride=candidate.stride,
     )
     if not rung.sees_window:
-        return replace(plain, chains=rung.thinned(candidate))
+        bias = not (substitute == "linear" and candidate.before_padding)
+        return replace(plain, chains=rung.thinned(candidate), bias=bias)
     return replace(plain, kernel=candidate.kernel, inner_channels=rung.inner(candidate))
 
 

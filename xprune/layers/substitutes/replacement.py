@@ -20,6 +20,7 @@ class Replacement:
         kernel: Rows and columns that an output pixel sees, both odd.
         inner_channels: Channels between the two convolutions of a substitute that has two.
         chains: Of a thinner copy: what becomes thinner, and how many channels are kept.
+        bias: Whether a linear map may shift its output.
     """
 
     layer: str
@@ -30,6 +31,7 @@ class Replacement:
     kernel: tuple[int, int] = (1, 1)
     inner_channels: int = 0
     chains: tuple[Chain, ...] = ()
+    bias: bool = True
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for a checkpoint's metadata."""
