@@ -85,6 +85,10 @@ class JsonFields:
         """Return a number from `least` to `most`."""
         return self._checked_number(key, self.take(key), least, most)
 
+    def checked_number(self, key: str, value: object, *, least: float, most: float) -> float:
+        """Return a value that stood under `key` if it is a number from `least` to `most`."""
+        return self._checked_number(key, value, least, most)
+
     def numbers(self, key: str, *, count: int, least: float, most: float) -> tuple[float, ...]:
         """Return a list of exactly `count` numbers from `least` to `most`."""
         return tuple(

@@ -161,7 +161,7 @@ def time_folder(
         folder: What to time.
         out: Where the timings go.
         settings: How onnxruntime runs.
-        runs: Runs of each graph at most, as a whole and again node by node.
+        runs: Runs of each graph at most.
 
     Raises:
         EdgeError: If a file is not as the manifest says, or does not run.
@@ -177,7 +177,7 @@ def time_folder(
         images,
         settings,
         runs=runs,
-        known_s=done[0].latency_s if done else None,
+        known_s=timings.network_s if done else None,
     )
     for time in times:
         done.append(time)

@@ -1,7 +1,9 @@
 """Time copies of one network on this machine, node by node: what a latency table is made from.
 
-The first graph is the network; in the others some layers are replaced. Each of them is timed
-in turn with the network, so that a machine that grows hot or busy slows down both alike.
+The first graph is the network; in the others some layers are replaced, and only their nodes
+are timed: a node is so short that a busy machine seldom disturbs it, and the nodes that a copy
+shares with the network tell how much slower the machine has become since. What ships is timed
+as a whole, in turn with the network.
 """
 
 from __future__ import annotations
@@ -75,13 +77,13 @@ class GraphTime:
 
     Attributes:
         facts: What the graph is.
-        latency_s: Median seconds of one run.
+        latency_s: Median seconds of one run; None for a copy with substitutes.
         nodes_s: Seconds of every node by its name in the file, as profiled: their sum is more
             than a run's, since profiling costs time.
     """
 
     facts: GraphFacts
-    latency_s: float
+    latency_s: float | None
     nodes_s: Mapping[str, float]
 
 
@@ -101,6 +103,13 @@ class Timings:
     threads: int | None
     machine: Mapping[str, object]
 
+    @property
+    def network_s(self) -> float:
+        """The latency of the network."""
+        network_s = self.graphs[0].latency_s
+        assert network_s is not None
+        return network_s
+
 
 def time_graphs(
     graphs: Iterable[tuple[GraphFacts, bytes]],
@@ -116,7 +125,7 @@ def time_graphs(
         graphs: What each one is, and its ONNX; the network first.
         images: Inputs (1, 3, H, W) to run on, in turn.
         settings: How onnxruntime runs.
-        runs: Runs of each graph, as a whole and again node by node.
+        runs: Runs of each graph; fewer where they would take more than a few seconds.
         known_s: The network's latency where it was timed before: it is not yielded then.
 
     Raises:
@@ -132,29 +141,17 @@ def time_graphs(
         # Of the same one twice, the second set of times counts.
         _, times_s = _in_turn(network, network, images, runs)
         network_s = float(np.median(times_s))
-        yield _with_nodes(
-            facts, content, network_s, images=images, settings=settings, runs=runs
-        )
+    profiled = max(LEAST_RUNS, min(runs, int(MOST_S / network_s)))
+    if known_s is None:
+        nodes = node_times(content, images, settings, runs=profiled)
+        yield GraphTime(facts, network_s, nodes.by_source)
     for facts, content in waiting:
-        base_s, times_s = _in_turn(network, open_session(content, settings), images, runs)
-        latency_s = network_s * float(np.median(times_s) / np.median(base_s))
-        yield _with_nodes(
-            facts, content, latency_s, images=images, settings=settings, runs=runs
-        )
-
-
-def _with_nodes(
-    facts: GraphFacts,
-    content: bytes,
-    latency_s: float,
-    *,
-    images: Sequence[Image],
-    settings: SessionSettings,
-    runs: int,
-) -> GraphTime:
-    profiled = max(LEAST_RUNS, min(runs, int(MOST_S / latency_s)))
-    nodes = node_times(content, images, settings, runs=profiled)
-    return GraphTime(facts, latency_s, nodes.by_source)
+        latency_s = None
+        if facts.role != SUBSTITUTES:
+            base_s, times_s = _in_turn(network, open_session(content, settings), images, runs)
+            latency_s = network_s * float(np.median(times_s) / np.median(base_s))
+        nodes = node_times(content, images, settings, runs=profiled)
+        yield GraphTime(facts, latency_s, nodes.by_source)
 
 
 def _in_turn(
@@ -246,7 +243,9 @@ def read_facts(fields: JsonFields) -> GraphFacts:
 
 def _graph_time(fields: JsonFields) -> GraphTime:
     facts = read_facts(fields)
-    latency_s = fields.number("latency_s", least=1e-9, most=LONGEST_S)
+    latency_s = fields.take("latency_s")
+    if latency_s is not None or facts.role != SUBSTITUTES:
+        latency_s = fields.checked_number("latency_s", latency_s, least=1e-9, most=LONGEST_S)
     nodes = fields.child("nodes_s")
     names = nodes.left()
     if len(names) > MOST_NODES:

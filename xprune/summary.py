@@ -25,7 +25,17 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
         highlight=False,
     )
     asked = summary["asked"].get("speedup")
-    if asked is not None and summary["speedup"] < asked:
+    machine = summary.get("planned_for")
+    if machine is not None:
+        console.print(
+            f"That is on this machine. The plan was made for {machine['name']}, where the "
+            f"latency table promises {machine['predicted_speedup']:.2f}: measure the artifact "
+            "there, with `xprune-edge bench`.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    elif asked is not None and summary["speedup"] < asked:
         console.print(
             f"Asked for {asked:.2f}: the plan delivered it when it was timed, this measurement "
             "did not. Measure again while the machine is calm, or ask for a little more.",

@@ -3,7 +3,9 @@
 A layer's time is the sum of its nodes' times in onnxruntime's profile of the exported network,
 so what fuses and which layouts meet is as it will be. Substitutes are timed the same way, in
 copies of the network where as many layers as possible are replaced at once: for most of them
-the time depends on their shape alone, and each shape needs to be seen once.
+the time depends on their shape alone, and each shape needs to be seen once. What a replacement
+changes close around it (a batch normalisation that is left without its convolution, an
+activation that is fused no more) counts for the substitute.
 """
 
 from __future__ import annotations
@@ -32,6 +34,12 @@ from xprune.layers.surgery import apply_plan
 
 FORMAT = "xprune-edge latency table"
 VERSION = 2
+# Nodes that a copy shares with the network tell how fast the machine is, if they take this
+# share of the time.
+LEAST_SHARED = 0.05
+# What is around a layer is looked at if it takes no more than this many times the layer's time:
+# more of it would bring more noise than it tells.
+CLOSE = 1.5
 # A substitute's time depends on these alone: its name, the shapes of all its calls, and the
 # layer itself where what stands there is a part of it.
 Kind = tuple[str, tuple[Shape, ...], tuple[Shape, ...], str]
@@ -91,23 +99,26 @@ def table_from(
     Raises:
         EdgeError: If a substitute of some layer was not timed.
     """
-    network = timings.graphs[0]
-    times = _scaled(network)
+    network, *others = timings.graphs
+    # Nodes and what is between them: all of the latency is shared out among the nodes.
+    factor = timings.network_s / max(sum(network.nodes_s.values()), 1e-9)
+    times = _times(network.nodes_s, factor)
     by_kind: dict[Kind, float] = {}
     known = {candidate.name: candidate for candidate in candidates}
-    for graph in timings.graphs:
-        nodes_s = _scaled(graph)
+    for graph in others:
+        cut = _times(graph.nodes_s, factor * _drift(network, graph))
         for layer, substitute in graph.facts.replaced.items():
             if layer in known:
-                by_kind[_kind(known[layer], substitute)] = time_inside(nodes_s, layer)
-    shipped = {graph.facts.role: graph.latency_s for graph in timings.graphs}
+                kind = _kind(known[layer], substitute)
+                by_kind[kind] = _time_of(layer, times, cut, graph.facts.replaced)
+    whole = {graph.facts.role: graph.latency_s for graph in timings.graphs}
     return LatencyTable(
-        base_s=network.latency_s,
+        base_s=timings.network_s,
         layers={name: time_inside(times, name) for name in known},
         substitutes={name: _substitutes(c, by_kind) for name, c in known.items()},
         settings=settings,
-        shipped_s=shipped.get(SHIPPED),
-        rewritten_s=shipped.get(REWRITTEN),
+        shipped_s=whole.get(SHIPPED),
+        rewritten_s=whole.get(REWRITTEN),
     )
 
 
@@ -175,8 +186,13 @@ def time_inside(times: Mapping[str, float], layer: str) -> float:
 
 
 def _timed(candidate: Candidate) -> list[str]:
-    """Return the substitutes that take time: of a bypass nothing is left in a graph."""
-    return [name for name in applicable(candidate) if name != "identity"]
+    """Return the substitutes that take time: of a block's bypass nothing is left in a graph.
+
+    Around a plain convolution a normalisation and an activation are left.
+    """
+    names = [name for name in applicable(candidate) if name != "identity"]
+    bypassed = "identity" in applicable(candidate) and candidate.convolution
+    return ["identity", *names] if bypassed else names
 
 
 def _kind(candidate: Candidate, substitute: str) -> Kind:
@@ -186,10 +202,39 @@ def _kind(candidate: Candidate, substitute: str) -> Kind:
     return substitute, candidate.input_shapes, candidate.output_shapes, place
 
 
-def _scaled(graph: GraphTime) -> dict[str, float]:
-    """Return seconds by node that add up to the graph's latency: profiling costs time."""
-    factor = graph.latency_s / max(sum(graph.nodes_s.values()), 1e-9)
-    return {source: time_s * factor for source, time_s in graph.nodes_s.items()}
+def _times(nodes_s: Mapping[str, float], factor: float) -> dict[str, float]:
+    return {source: time_s * factor for source, time_s in nodes_s.items()}
+
+
+def _drift(network: GraphTime, cut: GraphTime) -> float:
+    """Return how much faster the machine was for the network than for a copy of it.
+
+    Both hold nodes that no replacement is near to; where they are too few to tell, it is 1.
+    """
+    near = {layer.rpartition(".")[0] or layer for layer in cut.facts.replaced}
+    prefixes = tuple(f"{name}{end}" for name in near for end in "./")
+    shared = [
+        source
+        for source in network.nodes_s
+        if source in cut.nodes_s and not source.startswith(prefixes)
+    ]
+    before_s = sum(network.nodes_s[source] for source in shared)
+    after_s = sum(cut.nodes_s[source] for source in shared)
+    if after_s <= 0 or before_s < LEAST_SHARED * sum(network.nodes_s.values()):
+        return 1.0
+    return before_s / after_s
+
+
+def _time_of(
+    layer: str, before: Mapping[str, float], after: Mapping[str, float], replaced: Iterable[str]
+) -> float:
+    """Return the seconds that stand in a layer's place, with what changed close around it."""
+    around = layer.rpartition(".")[0]
+    own_s, around_s = time_inside(before, layer), time_inside(before, around)
+    others = [other for other in replaced if other != layer and nested(other, around)]
+    if not around or others or around_s > CLOSE * own_s:
+        return time_inside(after, layer)
+    return max(0.0, time_inside(after, around) - (around_s - own_s))
 
 
 def _substitutes(candidate: Candidate, by_kind: Mapping[Kind, float]) -> dict[str, float]:

@@ -103,6 +103,7 @@ def _summary(
         "speedup_interval": list(comparison.interval),
         "removed": [asdict(choice) for choice in made.choices],
         "asked": {k: v for k, v in asdict(made.asked).items() if v is not None},
+        **_planned_for(made),
         "criterion": made.criterion,
         "recover": config.recover,
         "data": {
@@ -115,6 +116,14 @@ def _summary(
         "seed": config.seed,
         "command": command_of(config),
     }
+
+
+def _planned_for(made: PrunePlan) -> dict[str, object]:
+    """Return which other machine the plan is for, and what it promises there, if it is."""
+    if made.machine is None:
+        return {}
+    promised = {"name": made.machine, "predicted_speedup": made.predicted_speedup}
+    return {"planned_for": promised}
 
 
 def _side(

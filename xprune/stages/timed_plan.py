@@ -22,6 +22,8 @@ Pairs = tuple[tuple[str, str], ...]
 MARGIN = 0.005
 # So many plans are solved and timed as they ship, at most.
 MOST_FINISHED = 4
+# Layers that are named where two plans differ; all are in plan.json.
+MOST_NAMED = 4
 
 
 def timed_plan(
@@ -186,12 +188,11 @@ class _Trials:
             return NextSlower((), speedup, reason)
         made = max(slower, key=lambda other: other.promised_s)
         speedup = self._timing(made).speedup
-        differing = [f"{layer} by {name}" for layer, name in made.pairs]
         return NextSlower(
             made.pairs,
             speedup,
-            f"the next slower plan (in place of {', '.join(differing)}) gives {speedup:.3f}, "
-            f"which misses {asked}",
+            f"the next slower plan ({_difference(made, best)}) gives {speedup:.3f}, which "
+            f"misses {asked}",
         )
 
     def _saved_s(self, made: PrunePlan) -> float:
@@ -220,3 +221,19 @@ class _Trials:
         wanted = [replacement(self._candidates[layer], name) for layer, name in made.pairs]
         network, _ = cut_network(self._bench, self._scores, wanted)
         return self._bench.raw_graph(network)
+
+
+def _difference(slower: PrunePlan, best: PrunePlan) -> str:
+    """Say in words in what two plans differ."""
+    only = [
+        f"{name} for {layer}" for layer, name in slower.pairs if (layer, name) not in best.pairs
+    ]
+    lacking = [
+        f"{name} for {layer}" for layer, name in best.pairs if (layer, name) not in slower.pairs
+    ]
+    parts = [
+        f"{word} {', '.join(names[:MOST_NAMED])}{', ...' * (len(names) > MOST_NAMED)}"
+        for word, names in (("with", only), ("without", lacking))
+        if names
+    ]
+    return " and ".join(parts)

@@ -17,6 +17,7 @@ from tests.reference.toy_networks import ConvBlock, noise, settled, toy
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.layers.substitutes import applicable, replacement
 from xprune.layers.surgery import apply_plan
+from xprune.pruning import latency_table
 from xprune.pruning.latency_table import (
     LatencyTable,
     graphs_to_time,
@@ -140,7 +141,8 @@ def test_substitutes_take_what_they_take_alone(table, network, found):
     for candidate in found:
         times = table.substitutes[candidate.name]
         assert set(times) == {"zero", *applicable(candidate)}
-        assert times["zero"] == times.get("identity", 0) == 0
+        assert times["zero"] == 0
+        assert times.get("identity", 0) == pytest.approx(0, abs=1e-12)
         for name in set(times) - {"zero", "identity"}:
             alone = times_of(apply_plan(network, [replacement(candidate, name)]))
             assert times[name] == pytest.approx(inside(alone, candidate.name))
@@ -154,7 +156,7 @@ def test_a_shape_is_timed_once_and_no_graph_nests(facts, found):
         (name, candidate.input_shapes, candidate.output_shapes)
         for candidate in found
         for name in applicable(candidate)
-        if name != "identity"
+        if name != "identity" or candidate.convolution
     }
     replaced = [list(told.replaced) for told in facts[1:]]
 
@@ -190,6 +192,40 @@ def test_a_substitute_that_was_not_timed_is_an_error(timings, found):
 
     with pytest.raises(EdgeError, match=r"lack 'affine' in place of .*make the graphs again"):
         table_from(replace(timings, graphs=(network, *fewer)), found, {})
+
+
+def test_a_machine_that_slows_down_is_seen_through(timings, table, found):
+    """Copies that ran at half the speed tell the same, by the nodes that they share."""
+    network, *others = timings.graphs
+    slow = tuple(
+        replace(graph, nodes_s={node: 2 * time_s for node, time_s in graph.nodes_s.items()})
+        for graph in others
+    )
+
+    slowed = table_from(replace(timings, graphs=(network, *slow)), found, {"threads": 1})
+
+    for layer, times in table.substitutes.items():
+        assert slowed.substitutes[layer] == pytest.approx(times, abs=1e-12)
+
+
+def test_what_changes_close_around_counts(timings, found):
+    """A normalisation that a bypassed convolution leaves behind is the bypass's time."""
+    left_behind = replace(
+        timings.graphs[1], facts=GraphFacts("substitutes", {"stem.conv": "x"})
+    )
+    before = timings.graphs[0].nodes_s
+    after = {node: time_s for node, time_s in before.items() if not node.startswith("stem.")}
+    cut = replace(left_behind, nodes_s={**after, "stem.bn/Mul": 0.125})
+
+    took_s = latency_table._time_of("stem.conv", before, cut.nodes_s, ["stem.conv"])
+    with_a_neighbour_s = latency_table._time_of(
+        "stem.conv", before, cut.nodes_s, ["stem.conv", "stem.bn"]
+    )
+
+    normalised_s = inside(before, "stem") - inside(before, "stem.conv")
+    assert normalised_s > 0
+    assert took_s == pytest.approx(0.125 - normalised_s)
+    assert with_a_neighbour_s == 0
 
 
 def test_what_ships_is_told_where_it_was_timed(timings, found):
