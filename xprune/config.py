@@ -35,7 +35,11 @@ SUBSTITUTE_NAMES = (
     "lowrank-25",
     "lowrank-50",
     "convolution",
+    "thin-50",
+    "thin-75",
+    "relu",
     "lowrank",
+    "thin",
     "auto",
 )
 RECOVERIES = ("none", "refit")

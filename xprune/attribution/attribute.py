@@ -6,8 +6,8 @@ each batch give all gradient criteria at once; the ablation oracle runs only whe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -17,19 +17,10 @@ from runtime_bench.errors import EdgeError
 from xprune.attribution import criteria
 from xprune.attribution.gates import GateMoments, Substitutes, closed_gates, recorded_gates
 from xprune.attribution.scores import LayerScore, ScoreTable
+from xprune.attribution.solve import solve_substitutes
 from xprune.layers.candidates import Candidate
-from xprune.layers.fit import add_samples, fit, is_solvable, moment_bytes, new_moments, view_of
-from xprune.layers.hooks import placed
-from xprune.layers.moments import Moments, View, sampled_outputs
-from xprune.layers.substitutes import applicable, build, replacement
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
-# A layer, and what the substitutes that share moments look at.
-Key = tuple[str, View]
-
-# Moments of a 3x3 window of 256 channels take 42 MiB; more pictures are run instead of more
-# memory taken.
-MOMENT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -59,31 +50,24 @@ def fitted_substitutes(
     Returns:
         The modules, and for each solved one the share of the output's variance that it misses.
     """
-    modules = {
-        candidate.name: {
-            name: build(replacement(candidate, name)).to(_precision(task.network, candidate))
-            for name in applicable(candidate, wanted)
-        }
-        for candidate in task.candidates
-    }
-    groups = _groups(modules)
-    steps = len(groups) * task.batches
-    done = iter(progress(range(steps), "Solving substitutes", steps))
-    errors: dict[str, dict[str, float]] = {}
-    for group in groups:
-        moments = {key: new_moments(same[0]) for key, same in group.items()}
-        with torch.no_grad(), _collecting(task.network, group, moments):
-            for batch in range(task.batches):
-                next(done, None)
-                task.forward(batch)
-        for key in group:
-            sums = moments.pop(key)
-            for name, module in modules[key[0]].items():
-                if is_solvable(module) and view_of(module) == key[1]:
-                    errors.setdefault(key[0], {})[name] = fit(module, sums)
-    for _ in done:  # closes the bar
-        pass
-    return modules, errors
+    bars = []
+
+    def steps(count: int) -> Callable[[], object]:
+        bar = iter(progress(range(count), "Solving substitutes", count))
+        bars.append(bar)
+        return lambda: next(bar, None)
+
+    solved = solve_substitutes(
+        task.network,
+        task.candidates,
+        wanted,
+        batches=task.batches,
+        forward=task.forward,
+        steps=steps,
+    )
+    for bar in bars:
+        deque(bar, maxlen=0)  # closes it
+    return solved
 
 
 def gradient_moments(
@@ -95,9 +79,10 @@ def gradient_moments(
         EdgeError: If a loss is not finite.
     """
     moments = {candidate.name: GateMoments() for candidate in task.candidates}
-    losses = []
+    losses: list[torch.Tensor] = []
     for batch in progress(range(task.batches), "Scoring layers", task.batches):
-        with recorded_gates(task.network, substitutes) as found:
+        first = sum(map(len, losses))
+        with recorded_gates(task.network, substitutes, first) as found:
             loss = task.losses(batch, task.forward(batch))
             if not torch.isfinite(loss).all():
                 raise EdgeError("the loss is not finite; check that the weights are trained")
@@ -109,9 +94,16 @@ def gradient_moments(
 
 
 def gradient_tables(moments: Mapping[str, GateMoments]) -> Iterator[ScoreTable]:
-    """Turn moments into the tables of all gradient criteria."""
+    """Turn moments into the tables of all gradient criteria.
+
+    An activation is not removed but made cheaper: only what looks at its substitute scores it.
+    """
     for criterion, activation_score in criteria.ACTIVATION.items():
-        scores = {name: _summary(activation_score(gate)) for name, gate in moments.items()}
+        scores = {
+            name: _summary(activation_score(gate))
+            for name, gate in moments.items()
+            if set(gate.removal_abs) != {"relu"}
+        }
         yield ScoreTable(criterion, None, scores)
     substitutes = dict.fromkeys(name for gate in moments.values() for name in gate.removal_abs)
     for criterion, removal_score in criteria.REMOVAL.items():
@@ -163,46 +155,6 @@ def _losses(task: ScoringTask) -> torch.Tensor:
         return torch.cat(
             [task.losses(batch, task.forward(batch)) for batch in range(task.batches)]
         )
-
-
-def _groups(modules: Substitutes) -> list[dict[Key, list[nn.Module]]]:
-    """Return who shares moments, in groups of layers whose moments fit into memory at once."""
-    groups: list[dict[Key, list[nn.Module]]] = []
-    left_bytes = 0
-    for layer, choices in modules.items():
-        sharing: dict[Key, list[nn.Module]] = {}
-        for module in choices.values():
-            if is_solvable(module):
-                sharing.setdefault((layer, view_of(module)), []).append(module)
-        needed_bytes = sum(moment_bytes(same[0]) for same in sharing.values())
-        if sharing and (not groups or needed_bytes > left_bytes):
-            groups.append({})
-            left_bytes = MOMENT_BYTES
-        if sharing:
-            groups[-1].update(sharing)
-            left_bytes -= needed_bytes
-    return groups
-
-
-def _collecting(
-    network: nn.Module, group: Mapping[Key, Sequence[nn.Module]], moments: Mapping[Key, Moments]
-) -> AbstractContextManager[None]:
-    def collect(layer: str, x: torch.Tensor, y: torch.Tensor) -> None:
-        wanted = sampled_outputs(y)
-        for key, same in group.items():
-            if key[0] == layer:
-                add_samples(moments[key], same[0], x, wanted)
-
-    return placed(
-        network.get_submodule(layer).register_forward_hook(
-            lambda module, args, output, layer=layer: collect(layer, args[0], output)
-        )
-        for layer in dict.fromkeys(layer for layer, _ in group)
-    )
-
-
-def _precision(network: nn.Module, candidate: Candidate) -> torch.dtype:
-    return next(network.get_submodule(candidate.name).parameters()).dtype
 
 
 def _silent(choices: Mapping[str, nn.Module], pictures: int) -> GateMoments:

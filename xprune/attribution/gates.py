@@ -16,12 +16,18 @@ import torch
 from torch import nn
 
 from xprune.layers.hooks import placed
+from xprune.layers.substitutes import REMOVED
+
+CHEAP = frozenset({"zero", *REMOVED})
 
 Substitutes = Mapping[str, Mapping[str, nn.Module]]  # layer, name of substitute: module
 
 # Moments are taken of a few pictures at a time: products of this size (1 MiB of floats) stay in
 # the cache, and a second copy of a whole batch's map is never needed.
 CHUNK_ELEMENTS = 1 << 18
+# A richer substitute costs nearly as much as its layer, and there are several for each: they
+# are scored on every fourth picture, the others on all.
+RICH_EVERY = 4
 
 
 @dataclass
@@ -31,7 +37,7 @@ class GateMoments:
     Attributes:
         elements: Elements of the layer's output for one picture, over all its calls.
         activation_abs: Σ|g · y| over the elements, y the output, g the loss's gradient there.
-        removal_abs: For each substitute r, Σ|g · (y - r)|.
+        removal_abs: For each substitute r, Σ|g · (y - r)|; of a richer one for some pictures.
         removal_sum: For each substitute r, Σ g · (y - r), the gradient of the gate.
     """
 
@@ -57,7 +63,7 @@ class GateMoments:
 
 @contextmanager
 def recorded_gates(
-    network: nn.Module, substitutes: Substitutes
+    network: nn.Module, substitutes: Substitutes, first: int = 0
 ) -> Iterator[dict[str, GateMoments]]:
     """Record the moments of every layer in `substitutes` during one forward and backward pass.
 
@@ -66,8 +72,10 @@ def recorded_gates(
     Args:
         network: In eval mode, without in-place activations.
         substitutes: For each layer the substitutes to score it against, already fitted.
+        first: Number of the first picture among all that are scored.
     """
     found: dict[str, GateMoments] = {}
+    rungs = {name: _Rungs(choices, first) for name, choices in substitutes.items()}
 
     def watch(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
         if not y.requires_grad:
@@ -76,7 +84,9 @@ def recorded_gates(
         # The graph keeps its hooks longer than its maps: the hook gives these away when called.
         maps = [(x.detach(), y.detach())]
         y.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: _add_call(found, name, substitutes[name], gradient, *maps.pop())
+            lambda gradient: _add_call(
+                found.setdefault(name, GateMoments()), rungs[name], gradient, *maps.pop()
+            )
         )
 
     watching = (
@@ -102,10 +112,23 @@ def closed_gates(network: nn.Module, closed: Mapping[str, nn.Module]) -> Iterato
         yield
 
 
+@dataclass(frozen=True)
+class _Rungs:
+    """The substitutes of one layer, and which pictures of a batch each is scored on."""
+
+    modules: Mapping[str, nn.Module]
+    first: int
+
+    def pictures(self, name: str, start: int, stop: int) -> slice:
+        """Return which of the batch's pictures from `start` to `stop`, counted from there."""
+        if name in CHEAP:
+            return slice(0, stop - start)
+        return slice(-(self.first + start) % RICH_EVERY, stop - start, RICH_EVERY)
+
+
 def _add_call(
-    found: dict[str, GateMoments],
-    name: str,
-    substitutes: Mapping[str, nn.Module],
+    seen: GateMoments,
+    rungs: _Rungs,
     gradient: torch.Tensor,
     x: torch.Tensor,
     output: torch.Tensor,
@@ -116,11 +139,12 @@ def _add_call(
     with torch.no_grad():
         for start in range(0, len(output), some):
             part = slice(start, start + some)
-            call.extend(_part_of_call(substitutes, gradient[part], x[part], output[part]))
-    seen = found.setdefault(name, GateMoments(activation_abs=torch.zeros(len(output))))
+            call.extend(_part_of_call(rungs, start, gradient[part], x[part], output[part]))
     seen.elements += call.elements
+    if len(seen.activation_abs) == 0:
+        seen.activation_abs = torch.zeros_like(call.activation_abs)
     seen.activation_abs = seen.activation_abs + call.activation_abs
-    for substitute in substitutes:
+    for substitute in rungs.modules:
         for sums, more in (
             (seen.removal_abs, call.removal_abs),
             (seen.removal_sum, call.removal_sum),
@@ -131,19 +155,24 @@ def _add_call(
 
 
 def _part_of_call(
-    substitutes: Mapping[str, nn.Module],
+    rungs: _Rungs,
+    start: int,
     gradient: torch.Tensor,
     x: torch.Tensor,
     output: torch.Tensor,
 ) -> GateMoments:
-    """Return the moments of some of the pictures of one call."""
+    """Return the moments of some of the pictures of one call, the batch's from `start` on."""
     of_output = gradient * output
     part = GateMoments(elements=output[0].numel(), activation_abs=_absolute_sum(of_output))
-    for substitute, module in substitutes.items():
+    for substitute, module in rungs.modules.items():
         if substitute == "zero":
             product = of_output
         else:
-            product = torch.sub(output, module(x)).mul_(gradient)
+            some = rungs.pictures(substitute, start, start + len(output))
+            if some.start >= len(output):
+                product = output[:0]
+            else:
+                product = torch.sub(output[some], module(x[some])).mul_(gradient[some])
         part.removal_abs[substitute] = _absolute_sum(product)
         part.removal_sum[substitute] = product.flatten(1).sum(dim=1)
     return part

@@ -9,6 +9,7 @@ from pathlib import Path
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.layers.candidates import BLOCK_KERNEL, Candidate, Shape
+from xprune.layers.chains import chain_from_json
 from xprune.layers.substitutes import applicable
 
 FORMAT = "xprune-edge scores"
@@ -125,7 +126,11 @@ def read_scores(path: Path) -> Scores:
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, object]:
-    return {**asdict(candidate), "substitutes": list(applicable(candidate))}
+    return {
+        **asdict(candidate),
+        "chains": [chain.to_json() for chain in candidate.chains],
+        "substitutes": list(applicable(candidate)),
+    }
 
 
 def _scores_from_json(document: dict[str, object]) -> Scores:
@@ -162,6 +167,12 @@ def _candidate(entry: dict[str, object]) -> Candidate:
         # Version 1 files of before these were needed lack them.
         convolutions=int(str(entry.get("convolutions", 0))),
         kernel=_pair(entry.get("kernel", BLOCK_KERNEL)),
+        before_padding=entry.get("before_padding") is True,
+        activation=entry.get("activation") is True,
+        chains=tuple(chain_from_json(chain) for chain in _list(entry.get("chains", []))),
+        chain_macs={
+            name: int(str(macs)) for name, macs in _mapping(entry.get("chain_macs", {})).items()
+        },
     )
 
 

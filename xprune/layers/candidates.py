@@ -1,18 +1,23 @@
 """Find the layers that could be pruned, by running the network once and looking at shapes.
 
-A candidate is a submodule with weights that takes one feature map and returns one. The same
+A candidate is a submodule with weights that takes one feature map and returns one, or an
+activation. The same
 shape in and out can be bypassed; other channels or an integer stride can still be replaced by
 something cheaper. No architecture is listed anywhere, so one that nobody has seen works too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+
+from xprune.layers.activations import ACTIVATIONS
+from xprune.layers.chains import Chain, find_chains, inside
+from xprune.layers.hooks import placed
 
 Shape = tuple[int, int, int]
 
@@ -46,6 +51,10 @@ class Candidate:
         convolutions: How many convolutions run in it, itself included.
         kernel: Odd rows and columns that hold what an output pixel of a plain convolution
             sees; 3x3 for a block.
+        before_padding: Whether a convolution that puts zeros around its input reads the output.
+        activation: Whether it is an activation: no weights, each element by itself.
+        chains: Channels inside that only the next convolution reads; names relative to it.
+        chain_macs: Multiply-adds of each convolution that the chains name.
     """
 
     name: str
@@ -58,6 +67,10 @@ class Candidate:
     convolution: bool
     convolutions: int = 0
     kernel: tuple[int, int] = BLOCK_KERNEL
+    before_padding: bool = False
+    activation: bool = False
+    chains: tuple[Chain, ...] = ()
+    chain_macs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def keeps_shape(self) -> bool:
@@ -99,6 +112,9 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
         if _can_be_replaced(modules[name], calls[name])
     ]
     found = set(names)
+    chains = find_chains(network, run)
+    inner = {name: inside(chains, name) for name in names}
+    padded = _before_padding(modules, run)
     return tuple(
         Candidate(
             name=name,
@@ -114,6 +130,14 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
                 for inner in calls
             ),
             kernel=odd_kernel(modules[name]),
+            before_padding=name in padded,
+            activation=isinstance(modules[name], ACTIVATIONS),
+            chains=inner[name],
+            chain_macs={
+                end: calls[f"{name}.{end}"].macs
+                for chain in inner[name]
+                for end in (chain.source, chain.reader)
+            },
         )
         for name in names
     )
@@ -140,6 +164,33 @@ def count_macs(network: nn.Module, run: Callable[[], object]) -> int:
     with torch.no_grad(), _recorded_calls(modules) as calls:
         run()
     return sum(call.macs for call in calls.values())
+
+
+def _before_padding(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> set[str]:
+    """Return the modules whose very output a convolution with zeros around its input reads."""
+    # The tensors are kept, so that no other one gets the `id` of one that is gone.
+    given: dict[int, tuple[object, list[str]]] = {}
+    found: set[str] = set()
+
+    def note(name: str, output: object) -> None:
+        given.setdefault(id(output), (output, []))[1].append(name)
+
+    def look(args: tuple[object, ...]) -> None:
+        if args and id(args[0]) in given:
+            found.update(given[id(args[0])][1])
+
+    outputs = [
+        module.register_forward_hook(lambda module, args, out, name=name: note(name, out))
+        for name, module in modules.items()
+    ]
+    inputs = [
+        module.register_forward_pre_hook(lambda module, args: look(args))
+        for module in modules.values()
+        if isinstance(module, nn.Conv2d) and module.padding not in ((0, 0), "valid")
+    ]
+    with torch.no_grad(), placed([*outputs, *inputs]):
+        run()
+    return found
 
 
 @contextmanager
@@ -183,7 +234,9 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
 
 def _can_be_replaced(module: nn.Module, calls: _Calls) -> bool:
     has_weights = any(True for _ in module.parameters())
-    if isinstance(module, NORMALISATIONS) or not calls.one_to_one or not has_weights:
+    if isinstance(module, NORMALISATIONS) or not calls.one_to_one:
+        return False
+    if not has_weights and not isinstance(module, ACTIVATIONS):
         return False
     # One substitute serves all calls, so they must agree on the channels and the stride.
     channels = {

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from xprune.layers.moments import (
+    KEPT_EVERY,
     Moments,
+    Samples,
+    Values,
     View,
     Window,
     missed_share,
@@ -46,9 +49,11 @@ def view_of(layer: nn.Module) -> View:
     return Window(_pair(kernel), _pair(stride), _pair(layer.padding), _pair(dilation))
 
 
-def new_moments(layer: nn.Module) -> Moments:
+def new_moments(layer: nn.Module) -> Moments | Samples:
     """Return empty sums of the size that `fit` needs for this layer."""
     sized = layer if isinstance(layer, nn.Conv2d) else cast(Solved, layer)
+    if isinstance(view_of(layer), Values):
+        return Samples(*(torch.zeros(0, sized.out_channels) for _ in range(2)))
     return new_sums(view_of(layer), sized.in_channels, sized.out_channels)
 
 
@@ -59,21 +64,39 @@ def moment_bytes(layer: nn.Module) -> int:
 
 
 def add_samples(
-    moments: Moments, layer: nn.Module, inputs: torch.Tensor, wanted: torch.Tensor
+    moments: Moments | Samples,
+    layer: nn.Module,
+    inputs: torch.Tensor,
+    wanted: torch.Tensor,
+    *,
+    inputs_too: bool = True,
 ) -> None:
-    """Add pictures: `inputs` (B, C, H, W), `wanted` (B, S, O) from `sampled_outputs`."""
+    """Add pictures.
+
+    Args:
+        moments: From `new_moments` of a layer of the same view.
+        layer: What says how the inputs are looked at.
+        inputs: (B, C, H, W).
+        wanted: (B, S, O), from `sampled_outputs`.
+        inputs_too: False where `Moments.share_inputs` leaves the inputs to another one.
+    """
     view = view_of(layer)
-    # Some at a time: the columns of a 3x3 kernel are nine times as many as the channels. One by
-    # one for a convolution that stays: what it lacks is a small difference of large sums, and
-    # only the products of one `add` are in float32.
-    columns = wanted.shape[1] * view.unknowns(inputs.shape[1])
-    some = 1 if isinstance(layer, nn.Conv2d) else max(1, COLUMN_ELEMENTS // columns)
+    if isinstance(moments, Samples):
+        values, others = view.samples(inputs)[:, ::KEPT_EVERY], wanted[:, ::KEPT_EVERY]
+        moments.add(values.flatten(0, 1), others.flatten(0, 1))
+        return
+    # Some at a time: the columns of a 3x3 kernel are nine times as many as the channels.
+    elements = wanted.shape[1] * view.unknowns(inputs.shape[1])
+    some = max(1, COLUMN_ELEMENTS // elements)
     for start in range(0, len(inputs), some):
         part = slice(start, start + some)
-        moments.add(view.samples(inputs[part]).flatten(0, 1), wanted[part].flatten(0, 1))
+        columns = view.samples(inputs[part]).flatten(0, 1)
+        moments.add(columns, wanted[part].flatten(0, 1), inputs_too=inputs_too)
 
 
-def fit(layer: nn.Module, moments: Moments, *, norm: nn.BatchNorm2d | None = None) -> float:
+def fit(
+    layer: nn.Module, moments: Moments | Samples, *, norm: nn.BatchNorm2d | None = None
+) -> float:
     """Set the layer's weights and return the share of the output's variance they miss.
 
     Args:
@@ -83,8 +106,9 @@ def fit(layer: nn.Module, moments: Moments, *, norm: nn.BatchNorm2d | None = Non
             one: a convolution without a bias moves its mean there.
     """
     if isinstance(layer, nn.Conv2d):
+        assert isinstance(moments, Moments)
         return missed_share(moments, _fit_convolution(layer, moments, norm))
-    return missed_share(moments, cast(Solved, layer).solve(moments))
+    return cast(Solved, layer).solve(moments)
 
 
 def _fit_convolution(
@@ -95,15 +119,8 @@ def _fit_convolution(
     if layer.bias is not None:
         bias[0] = layer.bias.detach()
     start = torch.cat([kernel, bias])
-    if layer.bias is None and norm is None:
-        size = len(kernel)
-        inner = Moments(moments.inputs[:size, :size], moments.cross[:size], moments.outputs)
-        penalty = inner.inputs.diagonal().mean().clamp_min(1e-12) * CONVOLUTION_RIDGE
-        system = inner.inputs + torch.eye(size, dtype=torch.float64) * penalty
-        kernel = kernel + torch.linalg.solve(system, inner.cross - inner.inputs @ kernel)
-        weights = torch.cat([kernel, bias])
-    else:
-        weights = ridge_weights(moments, CONVOLUTION_RIDGE, start)
+    has_bias = layer.bias is not None or norm is not None
+    weights = ridge_weights(moments, CONVOLUTION_RIDGE, start, has_bias=has_bias)
     set_convolution(layer, weights)
     if layer.bias is None and norm is not None:
         assert norm.running_mean is not None

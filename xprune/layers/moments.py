@@ -6,7 +6,7 @@ serve, the same ones in each, so a result does not depend on how pictures are ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -85,7 +85,43 @@ class Window:
         return in_channels * self.kernel[0] * self.kernel[1]
 
 
-View = Channels | Pooled | Window
+@dataclass(frozen=True)
+class Values:
+    """Each value is explained by the value at its own place: samples are kept one by one."""
+
+    def samples(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) to its sampled positions (B, S, C)."""
+        return sampled_outputs(inputs)
+
+    def unknowns(self, in_channels: int) -> int:
+        """Return how many inputs a sample has."""
+        return in_channels
+
+
+View = Channels | Pooled | Window | Values
+
+# Of the positions of a picture that are sampled, every eighth is kept as it is: two unknowns
+# for a channel need no more than 2,048 samples, and these are not summed up.
+KEPT_EVERY = 8
+KEPT_BYTES = 2 * 4 * 2048
+
+
+@dataclass
+class Samples:
+    """Samples as they are, for what is not linear.
+
+    Attributes:
+        inputs: (S, C).
+        outputs: (S, C).
+    """
+
+    inputs: torch.Tensor
+    outputs: torch.Tensor
+
+    def add(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        """Add samples (S, C) of both."""
+        self.inputs = torch.cat([self.inputs, inputs])
+        self.outputs = torch.cat([self.outputs, outputs])
 
 
 @dataclass
@@ -99,6 +135,7 @@ class Moments:
         outputs: (O,) sum of y².
         count: Number of samples.
         dtype: In which the products of one `add` are summed up.
+        factors: The Cholesky factors of `centred` that were asked for, by their ridge.
     """
 
     inputs: torch.Tensor
@@ -106,20 +143,45 @@ class Moments:
     outputs: torch.Tensor
     count: int = 0
     dtype: torch.dtype = torch.float64
+    factors: dict[float, torch.Tensor] = field(default_factory=dict, repr=False)
 
-    def add(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
-        """Add samples: `inputs` (S, I), `outputs` (S, O)."""
-        x = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1).to(self.dtype)
-        y = outputs.to(self.dtype)
+    def share_inputs(self, other: Moments) -> None:
+        """Read the sums over the inputs from `other`, which alone adds to them from now on."""
+        self.inputs, self.factors = other.inputs, other.factors
+
+    def add(
+        self, inputs: torch.Tensor, outputs: torch.Tensor, *, inputs_too: bool = True
+    ) -> None:
+        """Add samples: `inputs` (S, I), `outputs` (S, O).
+
+        Args:
+            inputs: What explains.
+            outputs: What is to be explained.
+            inputs_too: Whether the sums over the inputs alone are still to be made.
+        """
+        self.count += len(inputs)
+        self.outputs += outputs.to(torch.float64).square().sum(dim=0)
         if self.inputs.ndim == 3:
-            x = torch.stack([x[:, :-1], torch.ones_like(y)])
-            self.inputs += torch.einsum("isc,jsc->cij", x, x)
-            self.cross += torch.einsum("isc,sc->ci", x, y)
-        else:
-            self.inputs += x.T @ x
-            self.cross += x.T @ y
-        self.outputs += (y * y).sum(dim=0)
-        self.count += len(x) if self.inputs.ndim == 2 else x.shape[1]
+            x, y = inputs.to(self.dtype), outputs.to(self.dtype)
+            both = torch.stack([x, torch.ones_like(x)])
+            self.inputs += torch.einsum("isc,jsc->cij", both, both)
+            self.cross += torch.einsum("isc,sc->ci", both, y)
+            return
+        # Sums of products of what is left of the means are small, so little is lost in float32;
+        # with z = z' + a and y = y' + m, the rest of Σ z z^T and Σ z y^T is added in float64.
+        a, m = inputs.mean(dim=0), outputs.mean(dim=0)
+        ones = inputs.new_ones(len(inputs), 1)
+        z = torch.cat([inputs - a, ones], dim=1).to(self.dtype)
+        y = (outputs - m).to(self.dtype)
+        a = torch.cat([a.to(torch.float64), torch.zeros(1, dtype=torch.float64)])
+        sums = z.sum(dim=0, dtype=torch.float64)
+        if inputs_too:
+            half = sums + a * (len(inputs) / 2)
+            self.inputs += z.T @ z
+            self.inputs.addr_(a, half).addr_(half, a)
+        self.cross += z.T @ y
+        self.cross.addr_(a, y.sum(dim=0, dtype=torch.float64))
+        self.cross.addr_(sums + a * len(inputs), m.to(torch.float64))
 
     @property
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,8 +195,18 @@ class Moments:
         """
         (x, y), size = self.means, len(self.inputs) - 1
         system = self.inputs[:size, :size] - self.count * torch.outer(x, x)
-        system.diagonal().add_(self.penalty(ridge))
+        # Relative to the variance: a large mean is no reason to shrink. The second part is for
+        # inputs that are all constant.
+        penalty = system.diagonal().mean() * ridge + self.penalty(1e-9)
+        system.diagonal().add_(penalty)
         return system, self.cross[:size] - self.count * torch.outer(x, y)
+
+    def solution(self, ridge: float) -> torch.Tensor:
+        """Return the ridge solution for centred samples, (I, O)."""
+        system, wanted = self.centred(ridge)
+        if ridge not in self.factors:
+            self.factors[ridge] = torch.linalg.cholesky(system)
+        return torch.cholesky_solve(wanted, self.factors[ridge])
 
     def penalty(self, ridge: float) -> torch.Tensor:
         """Return `ridge` times the mean squared input."""
@@ -149,7 +221,7 @@ def new_sums(view: View, in_channels: int, out_channels: int) -> Moments:
     sums = Moments(_zeros(size, size), _zeros(size, out_channels), _zeros(out_channels))
     if isinstance(view, Window):
         # Nine times as wide, so worth the speed. The products of one batch lose about 1e-6 of
-        # the mean squared input, a thousandth of the weakest penalty.
+        # the inputs' variance, a thousandth of the weakest penalty.
         sums.dtype = torch.float32
     return sums
 
@@ -158,19 +230,31 @@ def sum_bytes(view: View, in_channels: int, out_channels: int) -> int:
     """Return the memory that `new_sums` takes."""
     if isinstance(view, Channels):
         return 8 * 7 * in_channels
+    if isinstance(view, Values):
+        return KEPT_BYTES * in_channels
     size = view.unknowns(in_channels) + 1
     return 8 * size * (size + out_channels)
 
 
 def ridge_weights(
-    moments: Moments, ridge: float, start: torch.Tensor | None = None
+    moments: Moments, ridge: float, start: torch.Tensor | None = None, *, has_bias: bool = True
 ) -> torch.Tensor:
-    """Return (I + 1, O) weights, pulled towards `start` or 0; the last row, biases, is not."""
-    system = moments.inputs.clone()
-    system.diagonal()[:-1] += moments.penalty(ridge)
-    if start is None:
-        return _solve(system, moments.cross)
-    return start + _solve(system, moments.cross - moments.inputs @ start)
+    """Return (I + 1, O) weights by ridge regression.
+
+    Args:
+        moments: Of the samples.
+        ridge: The penalty, relative to the mean squared input.
+        start: What the weights are pulled towards; zeros by default. The bias, their last row,
+            is not pulled.
+        has_bias: Whether there is one; if not, the row stays as it is.
+    """
+    weights = torch.zeros_like(moments.cross) if start is None else start.clone()
+    size = len(weights) if has_bias else len(weights) - 1
+    system = moments.inputs[:size, :size].clone()
+    system.diagonal()[: len(weights) - 1] += moments.penalty(ridge)
+    wanted = moments.cross[:size] - moments.inputs[:size] @ weights
+    weights[:size] += torch.linalg.solve(system, wanted)
+    return weights
 
 
 def with_bias(weights: torch.Tensor, moments: Moments) -> torch.Tensor:
@@ -239,11 +323,6 @@ def _places(window: Window, height: int, width: int) -> torch.Tensor:
     down = torch.arange(window.kernel[0]) * window.dilation[0] * padded[1]
     right = torch.arange(window.kernel[1]) * window.dilation[1]
     return (down[:, None] + right).flatten()[:, None] + first
-
-
-def _solve(system: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    solution: torch.Tensor = torch.linalg.solve(system, wanted)
-    return solution
 
 
 def _zeros(*shape: int) -> torch.Tensor:

@@ -9,10 +9,14 @@ import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
+from xprune.layers.activations import ACTIVATIONS
 from xprune.layers.candidates import BLOCK_KERNEL, Candidate, odd_kernel
+from xprune.layers.chains import chain_from_json
 from xprune.layers.substitutes import FAMILIES, SUBSTITUTES, Replacement, build, replacement
 
 Run = Callable[[nn.Module], Iterable[torch.Tensor]]
+# Checkpoints of before there were these substitutes lack them.
+LATER_FIELDS = {"kernel", "inner_channels", "chains", "bias"}
 
 
 def apply_plan(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
@@ -29,7 +33,7 @@ def apply_plan(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Mo
     removed = {id(network.get_submodule(wanted.layer)): wanted for wanted in replacements}
     # Removed layers are not worth a copy: the memo hands the copy their substitutes instead.
     memo: dict[int, object] = {
-        key: _dressed(build(wanted), network.get_submodule(wanted.layer))
+        key: _dressed(build(wanted, network.get_submodule(wanted.layer)), network, wanted.layer)
         for key, wanted in removed.items()
     }
     return copy.deepcopy(network, memo)
@@ -73,52 +77,82 @@ def replacements_from_json(entries: object) -> tuple[Replacement, ...]:
 
 def _replacement_from_json(entry: object) -> Replacement:
     problem = EdgeError(f"the checkpoint's plan has a bad entry: {str(entry)[:80]}")
-    fields = Replacement.__dataclass_fields__
-    # Checkpoints of before there were windows lack these.
-    lacks_none = isinstance(entry, Mapping) and set(fields) - set(entry) <= {
-        "kernel",
-        "inner_channels",
-    }
-    if not isinstance(entry, Mapping) or not lacks_none or not set(entry) <= set(fields):
+    fields = set(Replacement.__dataclass_fields__)
+    if not isinstance(entry, Mapping) or not set(entry) <= fields:
         raise problem
-    layer, substitute = entry["layer"], entry["substitute"]
-    stride, kernel = _pair(entry["stride"]), _pair(entry.get("kernel", [1, 1]))
-    sizes, inner = (entry["in_channels"], entry["out_channels"]), entry.get("inner_channels", 0)
-    if not isinstance(layer, str) or not isinstance(substitute, str):
+    if not fields - set(entry) <= LATER_FIELDS:
         raise problem
-    if substitute not in SUBSTITUTES or stride is None or kernel is None:
+    inner, bias = entry.get("inner_channels", 0), entry.get("bias", True)
+    try:
+        wanted = Replacement(
+            layer=_text(entry["layer"]),
+            substitute=_text(entry["substitute"]),
+            in_channels=_size(entry["in_channels"]),
+            out_channels=_size(entry["out_channels"]),
+            stride=_pair(entry["stride"]),
+            kernel=_pair(entry.get("kernel", [1, 1])),
+            inner_channels=0 if type(inner) is int and inner == 0 else _size(inner),
+            chains=tuple(chain_from_json(chain) for chain in _list(entry.get("chains", []))),
+            bias=bias is True,
+        )
+    except ValueError as error:
+        raise problem from error
+    known = wanted.substitute in SUBSTITUTES and isinstance(bias, bool)
+    if not known or not _is_consistent(wanted):
         raise problem
-    if not all(_is_size(size) for size in sizes) or not (inner == 0 or _is_size(inner)):
-        raise problem
-    keeps_shape = sizes[0] == sizes[1] and stride == (1, 1)
-    if substitute in ("identity", "affine") and not keeps_shape:
-        raise problem
-    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0 or (type(inner) is not int):
-        raise problem
-    if substitute in FAMILIES["lowrank"] and inner == 0:
-        raise problem
-    return Replacement(layer, substitute, *sizes, stride, kernel, inner)
+    return wanted
 
 
-def _pair(entry: object) -> tuple[int, int] | None:
-    if not isinstance(entry, list) or len(entry) != 2 or not all(map(_is_size, entry)):
-        return None
-    return entry[0], entry[1]
+def _is_consistent(wanted: Replacement) -> bool:
+    name = wanted.substitute
+    keeps_shape = wanted.in_channels == wanted.out_channels and wanted.stride == (1, 1)
+    return (
+        (keeps_shape or name not in ("identity", "affine", "relu"))
+        and all(side % 2 for side in wanted.kernel)
+        and (wanted.inner_channels > 0) == (name in FAMILIES["lowrank"])
+        and bool(wanted.chains) == (name in FAMILIES["thin"])
+        and (wanted.bias or name == "linear")
+    )
 
 
-def _is_size(number: object) -> bool:
-    return type(number) is int and 1 <= number <= 65_536
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= 65_536:
+        raise ValueError("a size")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError("a list")
+    return value
+
+
+def _pair(value: object) -> tuple[int, int]:
+    sizes = [_size(size) for size in _list(value)]
+    if len(sizes) != 2:
+        raise ValueError("a pair")
+    return sizes[0], sizes[1]
 
 
 def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> None:
     names = [wanted.layer for wanted in replacements]
+    substitutes = {wanted.layer: wanted.substitute for wanted in replacements}
     present = {name for name, _ in network.named_modules()}
     for name in names:
         if name not in present or not name:
             raise EdgeError(
                 f"the network has no layer '{name}'; `xprune-edge layers` lists them"
             )
-        if not any(True for _ in network.get_submodule(name).parameters()):
+        layer = network.get_submodule(name)
+        if isinstance(layer, ACTIVATIONS) != (substitutes[name] == "relu"):
+            raise EdgeError(f"'{name}' cannot be replaced by '{substitutes[name]}'")
+        if not isinstance(layer, ACTIVATIONS) and not any(True for _ in layer.parameters()):
             raise EdgeError(f"'{name}' has no weights: it is no layer that can be replaced")
         if any(other != name and name.startswith(f"{other}.") for other in names):
             raise EdgeError(f"the plan names '{name}' and a layer that contains it; name one")
@@ -145,6 +179,7 @@ def _check_sizes(network: nn.Module, replacements: Sequence[Replacement]) -> Non
                 f"{wanted.kernel[1]} and {wanted.inner_channels} channels inside, more than "
                 "this network has anywhere: the plan is of another network"
             )
+        _check_chains(network, wanted)
     asked = sum(_weights(wanted) for wanted in replacements)
     # Far more than any plan that makes a network smaller.
     if asked > 4 * sum(weight.numel() for weight in weights) + widest**2:
@@ -152,6 +187,30 @@ def _check_sizes(network: nn.Module, replacements: Sequence[Replacement]) -> Non
             f"the plan's substitutes have {asked:,} weights, more than the network itself: it "
             "is of another network"
         )
+
+
+def _check_chains(network: nn.Module, wanted: Replacement) -> None:
+    """Refuse chains of modules that are not there, or that are thinner already."""
+    problem = EdgeError(
+        f"the plan's '{wanted.substitute}' does not fit '{wanted.layer}': the plan is of "
+        "another network"
+    )
+    inside = dict(network.get_submodule(wanted.layer).named_modules())
+    sources = {chain.source for chain in wanted.chains}
+    if len(sources) < len(wanted.chains):
+        raise problem
+    for chain in wanted.chains:
+        source, reader = inside.get(chain.source), inside.get(chain.reader)
+        norms = [inside.get(name) for name in chain.norms]
+        if not isinstance(source, nn.Conv2d) or not isinstance(reader, nn.Conv2d):
+            raise problem
+        if not all(isinstance(norm, nn.BatchNorm2d) for norm in norms):
+            raise problem
+        widths = [source.out_channels, reader.in_channels]
+        widths += [norm.num_features for norm in norms if isinstance(norm, nn.BatchNorm2d)]
+        one_group = source.groups == reader.groups == 1 and source is not reader
+        if len(set(widths)) > 1 or chain.channels > widths[0] or not one_group:
+            raise problem
 
 
 def _weights(wanted: Replacement) -> int:
@@ -163,17 +222,17 @@ def _widest_window(module: nn.Module) -> int:
     return max(odd_kernel(module)) if isinstance(module, nn.Conv2d) else 1
 
 
-def _dressed(substitute: nn.Module, layer: nn.Module) -> nn.Module:
+def _dressed(substitute: nn.Module, network: nn.Module, name: str) -> nn.Module:
     """Give the substitute the plain attributes by which a parent addresses its child.
 
     Ultralytics, for one, hangs the routing (`f`, `i`) on the module itself.
     """
-    for name, value in vars(layer).items():
-        if not name.startswith("_") and name != "training" and not hasattr(substitute, name):
-            setattr(substitute, name, copy.deepcopy(value))
-    device = next(layer.parameters()).device
-    dtype = next(layer.parameters()).dtype
-    return substitute.to(device, dtype)
+    layer = network.get_submodule(name)
+    for field, value in vars(layer).items():
+        if not field.startswith("_") and field != "training" and not hasattr(substitute, field):
+            setattr(substitute, field, copy.deepcopy(value))
+    weight = next(layer.parameters(), next(network.parameters()))
+    return substitute.to(weight.device, weight.dtype)
 
 
 def _layers_in_graph(network: nn.Module, run: Run) -> set[str]:

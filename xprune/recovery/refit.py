@@ -15,8 +15,10 @@ from torch import nn
 
 from xprune.layers.fit import add_samples, fit, is_solvable, new_moments
 from xprune.layers.hooks import placed
-from xprune.layers.moments import Moments, sampled_outputs
+from xprune.layers.moments import Moments, Samples, sampled_outputs
+from xprune.layers.substitutes import SOLVED, Zero
 from xprune.recovery.norms import sole_norms
+from xprune.recovery.thin import thin_layers
 
 Run = Callable[[nn.Module, torch.Tensor], object]
 
@@ -41,7 +43,7 @@ def refit(
 
     Args:
         original: The unpruned network, in eval mode.
-        cut: The network after `apply_plan`.
+        cut: The network after `apply_plan`; thinner copies get their channels here.
         images: All pictures at once, (P, 3, H, W); memory grows with P.
         run: Runs a network on pictures.
         layers: From `solvable_layers`.
@@ -51,7 +53,10 @@ def refit(
         For each solved layer the share of its output's variance that it still misses.
     """
     with torch.no_grad():
+        kept = thin_layers(original, cut, images, run=run, batch=BATCH)
         targets = _observe(original, layers, images, run)
+        for name in kept.keys() & targets.keys():
+            targets[name] = [outputs[:, :, kept[name]] for outputs in targets[name]]
         norms = sole_norms(original, layers, lambda: run(original, images[:1]))
         walk = _Walk(cut, targets, norms, on_solved)
         return walk.finish(lambda: run(cut, images))
@@ -67,11 +72,21 @@ def solvable_layers(cut: nn.Module, removed: Iterable[str], *, convolutions: boo
     """
     substitutes = set(removed)
     inside = tuple(f"{name}." for name in substitutes)
+    # A thinner copy is no module of ours, but convolutions that are fewer than they were.
+    thinner = tuple(
+        f"{name}."
+        for name in substitutes
+        if not isinstance(cut.get_submodule(name), (*SOLVED, Zero, nn.Identity))
+    )
     return [
         name
         for name, module in cut.named_modules()
         if is_solvable(module)
-        and (name in substitutes or (convolutions and not name.startswith(inside)))
+        and (
+            name in substitutes
+            or name.startswith(thinner)
+            or (convolutions and not name.startswith(inside))
+        )
     ]
 
 
@@ -116,7 +131,7 @@ class _Walk:
         self.on_solved = on_solved
         self.errors: dict[str, float] = {}
         self.calls: dict[str, int] = {}
-        self.moments: dict[str, Moments] = {}
+        self.moments: dict[str, Moments | Samples] = {}
         self.waiting: str | None = None
 
     def finish(self, run: Callable[[], object]) -> dict[str, float]:

@@ -50,7 +50,8 @@ def compute_scores(bench: Workbench) -> Scores:
     task = scoring_task(bench, scored)
     substitutes, fit_errors = fitted_substitutes(task, config.substitute, _progress)
     moments, losses = gradient_moments(task, substitutes, _progress)
-    names = [candidate.name for candidate in scored]
+    # Nothing but a look at its substitute says what an activation is worth: it has no weights.
+    names = [candidate.name for candidate in scored if not candidate.activation]
     tables = [
         *gradient_tables(moments),
         *data_free_tables(bench.detector.network, names, config.seed),

@@ -53,15 +53,15 @@ def task() -> ScoringTask:
 
 @pytest.fixture
 def substitutes(task: ScoringTask) -> dict[str, dict[str, nn.Module]]:
-    """For each of the toy's layers every substitute that fits, the zero last."""
-    return {candidate.name: _filled(candidate) for candidate in task.candidates}
+    """For each of the toy's layers every substitute that fits, a zero last."""
+    return {c.name: _filled(task.network.get_submodule(c.name), c) for c in task.candidates}
 
 
-def _filled(candidate: Candidate) -> dict[str, nn.Module]:
+def _filled(layer: nn.Module, candidate: Candidate) -> dict[str, nn.Module]:
     generator = torch.Generator().manual_seed(0)
     modules = {
-        name: build(replacement(candidate, name)).to(torch.float64)
-        for name in (*applicable(candidate), "zero")
+        name: build(replacement(candidate, name), layer).to(torch.float64)
+        for name in (*applicable(candidate), *applicable(candidate, "zero"))
     }
     for module in modules.values():
         for weight in module.parameters():

@@ -16,6 +16,7 @@ from runtime_bench.errors import EdgeError
 from tests.reference import slow_scores
 from tests.reference.toy_networks import noise, toy, toy_losses
 from tests.xprune.attribution.yolo_task import Scenes, read_scenes
+from xprune.attribution import gates
 from xprune.attribution.attribute import (
     ablation_tables,
     data_free_tables,
@@ -25,7 +26,7 @@ from xprune.attribution.attribute import (
 )
 from xprune.attribution.scores import ScoreTable
 from xprune.layers import moments as sums
-from xprune.layers.substitutes import SUBSTITUTES, replacement
+from xprune.layers.substitutes import FAMILIES, SUBSTITUTES, replacement
 from xprune.layers.surgery import apply_plan
 
 LAYERS = ("stem.conv", "stage", "down", "tower", "tower.0", "out")
@@ -43,8 +44,11 @@ def scenes(scenes_file: Path) -> Scenes:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_tables_hold_mean_and_spread_of_the_definitions(task, substitutes, progress, layer):
+def test_tables_hold_mean_and_spread_of_the_definitions(
+    task, substitutes, progress, layer, monkeypatch
+):
     """Every gradient criterion and substitute: mean and standard deviation over pictures."""
+    monkeypatch.setattr(gates, "RICH_EVERY", 1)
     network = task.network
     pictures = slow_scores.calls(
         network, layer, noise(5), lambda x, number: toy_losses(network(x), number).sum()
@@ -91,7 +95,9 @@ def assert_agree(first: dict, second: dict, tolerance: float) -> None:
 
 def sees_window(substitute: str | None) -> bool:
     """Whether a substitute looks at an output pixel's neighbours."""
-    return substitute is not None and SUBSTITUTES[substitute].sees_window
+    if substitute is None:
+        return False
+    return SUBSTITUTES[substitute].sees_window or substitute in FAMILIES["thin"]
 
 
 @pytest.mark.parametrize("targets", ["labels", "own detections"])
@@ -242,7 +248,7 @@ def test_a_layer_without_effect_scores_nothing(task, substitutes, progress):
 
     for table in gradient_tables(moments):
         for name, score in table.layers.items():
-            assert (score.mean != 0) == (name in ("stem", "stem.conv"))
+            assert (score.mean != 0) == (name in ("stem", "stem.conv", "stem.act"))
     assert {len(gate.activation_abs) for gate in moments.values()} == {5}
 
 

@@ -18,6 +18,12 @@ from xprune.attribution.gates import GateMoments, closed_gates, recorded_gates
 LAYERS = ("stem", "stage", "stage.0.first.conv", "down", "fork.conv", "tower", "tower.2", "out")
 
 
+@pytest.fixture(autouse=True)
+def every_picture(monkeypatch):
+    """Richer substitutes on all pictures, too, unless a test says otherwise."""
+    monkeypatch.setattr(gates, "RICH_EVERY", 1)
+
+
 @pytest.fixture
 def images() -> Tensor:
     """Three pictures of noise."""
@@ -175,3 +181,25 @@ def test_batches_are_appended():
     assert moments.activation_abs.tolist() == [1, 2, 0]
     assert moments.removal_abs["zero"].tolist() == [1, 2, 0]
     assert moments.removal_sum["zero"].tolist() == [-1, -2, 0]
+
+
+@pytest.mark.parametrize("batches", [(3,), (1, 2), (2, 1)])
+@pytest.mark.parametrize("chunk", [1, 1 << 18])
+def test_richer_substitutes_are_scored_on_some_pictures(
+    task, substitutes, images, found, monkeypatch, batches, chunk
+):
+    """The first picture of all and every second after it, however they are batched."""
+    monkeypatch.setattr(gates, "RICH_EVERY", 2)
+    monkeypatch.setattr(gates, "CHUNK_ELEMENTS", chunk)
+    some, first = GateMoments(), 0
+
+    for count in batches:
+        part = slice(first, first + count)
+        with recorded_gates(task.network, substitutes, first) as moments:
+            toy_losses(task.network(images[part]), first).sum().backward()
+        some.extend(moments["stage"])
+        first += count
+
+    whole = found["stage"].removal_sum
+    assert torch.allclose(some.removal_sum["depthwise"], whole["depthwise"][::2])
+    assert torch.allclose(some.removal_sum["linear"], whole["linear"])

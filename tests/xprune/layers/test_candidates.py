@@ -46,23 +46,30 @@ def test_layers_come_in_the_order_in_which_they_run(found):
     assert list(found) == [
         "stem",
         "stem.conv",
+        "stem.act",
         "stage",
         "stage.0",
         "stage.0.first",
         "stage.0.first.conv",
+        "stage.0.first.act",
         "stage.0.second",
         "stage.0.second.conv",
+        "stage.0.second.act",
         "stage.1",
         "stage.1.first",
         "stage.1.first.conv",
+        "stage.1.first.act",
         "stage.1.second",
         "stage.1.second.conv",
+        "stage.1.second.act",
         "down",
         "down.conv",
+        "down.act",
         "fork.conv",
         "mix.conv",
         "tower",
         "tower.0",
+        "tower.1",
         "tower.2",
         "out",
     ]
@@ -76,8 +83,8 @@ def test_nested_layers_know_their_parent(found):
     assert found["fork.conv"].parent is None
 
 
-def test_two_inputs_two_outputs_norms_and_weightless_ones_are_none(found):
-    """A fork, a mix, batch norms, activations and pools cannot be replaced."""
+def test_two_inputs_two_outputs_norms_and_pools_are_none(found):
+    """A fork, a mix, batch norms and pools cannot be replaced."""
     network = toy()
 
     left_out = {name: module for name, module in network.named_modules() if name not in found}
@@ -87,7 +94,7 @@ def test_two_inputs_two_outputs_norms_and_weightless_ones_are_none(found):
         "fork",
         "mix",
     }
-    single = (nn.BatchNorm2d, nn.SiLU, nn.AvgPool2d)
+    single = (nn.BatchNorm2d, nn.AvgPool2d)
     assert {name for name, module in network.named_modules() if isinstance(module, single)} == {
         name for name, module in left_out.items() if not list(module.children())
     }
@@ -131,7 +138,7 @@ def test_macs_are_half_of_what_pytorch_counts(build):
 
     flops = flops_by_module(network, images)
     assert {c.name: 2 * c.macs for c in candidates} == {
-        c.name: flops[c.name] for c in candidates
+        c.name: flops.get(c.name, 0) for c in candidates
     }
     assert 2 * total == flops["Global"]
 

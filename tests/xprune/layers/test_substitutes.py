@@ -50,7 +50,7 @@ def test_an_unknown_substitute_is_an_error(found):
     """The message lists those there are."""
     with pytest.raises(
         EdgeError,
-        match=r"'cheap'; there are: zero, identity, affine, linear, .*, lowrank, auto",
+        match=r"'cheap'; there are: zero, identity, affine, linear, .*, lowrank, thin, auto",
     ):
         applicable(found["stem"], "cheap")
 
@@ -110,6 +110,7 @@ def test_a_replacement_is_plain_json(found):
     """What a checkpoint's metadata keeps survives JSON."""
     entry = replacement(found["stem"], "linear").to_json()
 
+    assert found["stem"].before_padding
     assert json.loads(json.dumps(entry)) == {
         "layer": "stem",
         "substitute": "linear",
@@ -118,7 +119,9 @@ def test_a_replacement_is_plain_json(found):
         "stride": [2, 2],
         "kernel": [1, 1],
         "inner_channels": 0,
+        "chains": [],
+        "bias": False,
     }
-    assert Replacement(**{**entry, "stride": (2, 2), "kernel": (1, 1)}) == replacement(
-        found["stem"], "linear"
-    )
+    assert Replacement(
+        **{**entry, "stride": (2, 2), "kernel": (1, 1), "chains": ()}
+    ) == replacement(found["stem"], "linear")

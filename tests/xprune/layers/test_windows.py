@@ -62,7 +62,8 @@ def ridge(x: Tensor, y: Tensor, stride: tuple[int, int]) -> tuple[NDArray, NDArr
     """
     columns = functional.unfold(x, 3, padding=1, stride=stride).transpose(1, 2).flatten(0, 1)
     inputs, outputs = columns.numpy(), rows(y)
-    penalty = np.sqrt(WINDOW_RIDGE * (inputs**2).sum(axis=0).mean())
+    squares, variances = (inputs**2).sum(axis=0), inputs.var(axis=0) * len(inputs)
+    penalty = np.sqrt(WINDOW_RIDGE * variances.mean() + 1e-9 * squares.mean())
     a = np.concatenate([inputs - inputs.mean(axis=0), penalty * np.eye(inputs.shape[1])])
     zeros = np.zeros((inputs.shape[1], outputs.shape[1]))
     b = np.concatenate([outputs - outputs.mean(axis=0), zeros])

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
 from xprune.layers.candidates import Candidate
-from xprune.layers.moments import Moments, View
+from xprune.layers.chains import Chain
+from xprune.layers.moments import View
 from xprune.layers.substitutes.affine import Affine
 from xprune.layers.substitutes.constant import Zero
 from xprune.layers.substitutes.convolution import OneConvolution
 from xprune.layers.substitutes.depthwise import Depthwise
 from xprune.layers.substitutes.linear import Linear
 from xprune.layers.substitutes.lowrank import LowRank
+from xprune.layers.substitutes.relu import Relu
 from xprune.layers.substitutes.replacement import Replacement
+from xprune.layers.substitutes.thin import thin_copy
 
 __all__ = [
     "AUTO",
@@ -36,6 +38,7 @@ __all__ = [
     "Linear",
     "LowRank",
     "OneConvolution",
+    "Relu",
     "Replacement",
     "Solved",
     "Zero",
@@ -48,6 +51,8 @@ __all__ = [
 # A richer substitute must win clearly; its own fit costs accuracy too.
 MOST_MACS_SHARE = 0.75
 LOWRANK_PERCENT = (25, 50)
+THIN_PERCENT = (50, 75)
+WIDEST_BLOCK = 256
 
 
 class Solved(Protocol):
@@ -63,12 +68,12 @@ class Solved(Protocol):
     in_channels: int
     out_channels: int
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return those of the one linear map that they make."""
+    def solve(self, moments: Any) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
         ...
 
 
-SOLVED = (Affine, Linear, Depthwise, LowRank, OneConvolution)
+SOLVED = (Affine, Linear, Depthwise, LowRank, OneConvolution, Relu)
 
 
 @dataclass(frozen=True)
@@ -76,18 +81,20 @@ class Substitute:
     """One rung of the ladder.
 
     Attributes:
-        build: Returns the module, its weights not yet solved.
+        build: Returns the module, its weights not yet solved, from the layer that goes.
         fits: Whether it can take a layer's place at all; what it costs is asked elsewhere.
         macs: Multiply-adds of a replacement for one input and one output pixel.
         inner: Channels between its two convolutions, where it has two.
         sees_window: Whether an output pixel depends on its neighbours.
+        thinned: The chains that a thinner copy keeps some channels of, with their number.
     """
 
-    build: Callable[[Replacement], nn.Module]
+    build: Callable[[Replacement, nn.Module | None], nn.Module]
     fits: Callable[[Candidate], bool]
     macs: Callable[[Replacement], tuple[int, int]]
     inner: Callable[[Candidate], int] = lambda candidate: 0
     sees_window: bool = False
+    thinned: Callable[[Candidate], tuple[Chain, ...]] = lambda candidate: ()
 
 
 def _keeps_shape(candidate: Candidate) -> bool:
@@ -96,7 +103,13 @@ def _keeps_shape(candidate: Candidate) -> bool:
 
 def _is_convolutional(candidate: Candidate) -> bool:
     # A block around one convolution is left to the convolution: its target is linear.
-    return candidate.convolution or candidate.convolutions > 1
+    return candidate.convolution or _is_block(candidate)
+
+
+def _is_block(candidate: Candidate) -> bool:
+    # The time to fit grows with the cube of the channels, and wider blocks gain a hundredth of
+    # the variance over `linear`.
+    return candidate.convolutions > 1 and candidate.input_shapes[0][0] <= WIDEST_BLOCK
 
 
 def _has_level(percent: int, candidate: Candidate) -> bool:
@@ -108,7 +121,7 @@ def _has_level(percent: int, candidate: Candidate) -> bool:
 
 def _lowrank(percent: int) -> Substitute:
     return Substitute(
-        build=lambda wanted: LowRank(
+        build=lambda wanted, layer: LowRank(
             wanted.in_channels,
             wanted.out_channels,
             inner_channels=wanted.inner_channels,
@@ -126,27 +139,48 @@ def _lowrank(percent: int) -> Substitute:
     )
 
 
+def _thin(percent: int) -> Substitute:
+    return Substitute(
+        build=lambda wanted, layer: thin_copy(layer, wanted.chains),
+        fits=lambda candidate: bool(_thinner(percent, candidate)),
+        macs=lambda wanted: (0, 0),  # a share of the layer's own, see `substitute_macs`
+        thinned=lambda candidate: _thinner(percent, candidate),
+    )
+
+
+def _thinner(percent: int, candidate: Candidate) -> tuple[Chain, ...]:
+    """Return the chains that get thinner; none where none does."""
+    chains = [
+        replace(chain, channels=rounded(chain.channels * percent / 100))
+        for chain in candidate.chains
+    ]
+    pairs = zip(chains, candidate.chains, strict=True)
+    return tuple(kept for kept, whole in pairs if kept.channels < whole.channels)
+
+
 SUBSTITUTES: dict[str, Substitute] = {
     "zero": Substitute(  # the seed paper's zeroing
-        build=lambda wanted: Zero(wanted.out_channels, wanted.stride),
+        build=lambda wanted, layer: Zero(wanted.out_channels, wanted.stride),
         fits=lambda candidate: True,
         macs=lambda wanted: (0, 0),
     ),
     "identity": Substitute(  # the seed paper's bypass
-        build=lambda wanted: nn.Identity(), fits=_keeps_shape, macs=lambda wanted: (0, 0)
+        build=lambda wanted, layer: nn.Identity(), fits=_keeps_shape, macs=lambda wanted: (0, 0)
     ),
     "affine": Substitute(
-        build=lambda wanted: Affine(wanted.out_channels),
+        build=lambda wanted, layer: Affine(wanted.out_channels),
         fits=_keeps_shape,
         macs=lambda wanted: (0, wanted.out_channels),
     ),
     "linear": Substitute(
-        build=lambda wanted: Linear(wanted.in_channels, wanted.out_channels, wanted.stride),
+        build=lambda wanted, layer: Linear(
+            wanted.in_channels, wanted.out_channels, wanted.stride, bias=wanted.bias
+        ),
         fits=lambda candidate: True,
         macs=lambda wanted: (0, wanted.in_channels * wanted.out_channels),
     ),
     "depthwise": Substitute(
-        build=lambda wanted: Depthwise(
+        build=lambda wanted, layer: Depthwise(
             wanted.in_channels, wanted.out_channels, kernel=wanted.kernel, stride=wanted.stride
         ),
         fits=_is_convolutional,
@@ -158,12 +192,18 @@ SUBSTITUTES: dict[str, Substitute] = {
     ),
     **{f"lowrank-{percent}": _lowrank(percent) for percent in LOWRANK_PERCENT},
     "convolution": Substitute(
-        build=lambda wanted: OneConvolution(
+        build=lambda wanted, layer: OneConvolution(
             wanted.in_channels, wanted.out_channels, kernel=wanted.kernel, stride=wanted.stride
         ),
-        fits=lambda candidate: candidate.convolutions > 1,
+        fits=_is_block,
         macs=lambda wanted: (0, _window(wanted) * wanted.in_channels * wanted.out_channels),
         sees_window=True,
+    ),
+    **{f"thin-{percent}": _thin(percent) for percent in THIN_PERCENT},
+    "relu": Substitute(
+        build=lambda wanted, layer: Relu(wanted.out_channels),
+        fits=lambda candidate: candidate.activation,
+        macs=lambda wanted: (0, 0),
     ),
 }
 
@@ -174,9 +214,11 @@ REMOVED = ("identity", "affine", "linear")
 # A family's name stands for all of its levels.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "lowrank": tuple(f"lowrank-{percent}" for percent in LOWRANK_PERCENT),
+    "thin": tuple(f"thin-{percent}" for percent in THIN_PERCENT),
 }
-# Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel.
-BY_PLACE = frozenset({"depthwise", *FAMILIES["lowrank"]})
+# Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel,
+# or on what is inside.
+BY_PLACE = frozenset({"depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
 
 
 def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
@@ -199,7 +241,10 @@ def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
 
 def substitute_macs(candidate: Candidate, substitute: str) -> int:
     """Return the multiply-adds of a substitute for one picture, over all calls of the layer."""
-    per_input, per_output = SUBSTITUTES[substitute].macs(replacement(candidate, substitute))
+    wanted = replacement(candidate, substitute)
+    if wanted.chains:
+        return candidate.macs - _saved_macs(candidate, wanted.chains)
+    per_input, per_output = SUBSTITUTES[substitute].macs(wanted)
     return sum(
         per_input * in_shape[1] * in_shape[2] + per_output * out_shape[1] * out_shape[2]
         for in_shape, out_shape in zip(
@@ -219,13 +264,19 @@ def replacement(candidate: Candidate, substitute: str) -> Replacement:
         stride=candidate.stride,
     )
     if not rung.sees_window:
-        return plain
+        bias = not (substitute == "linear" and candidate.before_padding)
+        return replace(plain, chains=rung.thinned(candidate), bias=bias)
     return replace(plain, kernel=candidate.kernel, inner_channels=rung.inner(candidate))
 
 
-def build(wanted: Replacement) -> nn.Module:
-    """Return the substitute as a module, its weights not yet solved, in eval mode."""
-    return SUBSTITUTES[wanted.substitute].build(wanted).eval().requires_grad_(False)
+def build(wanted: Replacement, layer: nn.Module | None = None) -> nn.Module:
+    """Return the substitute, its weights not yet solved, in eval mode.
+
+    Args:
+        wanted: What takes the place of what.
+        layer: The layer that goes; only a thinner copy of it looks at it.
+    """
+    return SUBSTITUTES[wanted.substitute].build(wanted, layer).eval().requires_grad_(False)
 
 
 def inner_channels(percent: int, candidate: Candidate) -> int:
@@ -241,13 +292,23 @@ def rounded(channels: float) -> int:
 
 def _fits(candidate: Candidate, substitute: str) -> bool:
     rung = SUBSTITUTES[substitute]
-    if not rung.fits(candidate):
+    if candidate.activation != (substitute == "relu") or not rung.fits(candidate):
         return False
-    if rung.sees_window:
+    if rung.sees_window or substitute in FAMILIES["thin"]:
         return substitute_macs(candidate, substitute) <= MOST_MACS_SHARE * candidate.macs
     # A 1x1 convolution in place of a 1x1 convolution wins nothing.
     is_linear = substitute == "linear" and candidate.convolution
     return not is_linear or substitute_macs(candidate, substitute) < candidate.macs
+
+
+def _saved_macs(candidate: Candidate, chains: tuple[Chain, ...]) -> int:
+    """Return what thinner chains save; one convolution may end one and start the next."""
+    share = dict.fromkeys(candidate.chain_macs, 1.0)
+    for kept in chains:
+        (whole,) = (chain for chain in candidate.chains if chain.reader == kept.reader)
+        for name in (kept.source, kept.reader):
+            share[name] *= kept.channels / whole.channels
+    return sum(int(macs * (1 - share[name])) for name, macs in candidate.chain_macs.items())
 
 
 def _window(wanted: Replacement) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from xprune.layers import moments as sums
-from xprune.layers.moments import Channels, Moments
+from xprune.layers.moments import Channels, Moments, missed_share
 
 
 class Affine(nn.Module):
@@ -24,12 +24,12 @@ class Affine(nn.Module):
         """Map (B, C, H, W) to the same shape."""
         return x * self.scale + self.shift
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return (C, 2), scale and shift; only the scale is shrunk."""
+    def solve(self, moments: Moments) -> float:
+        """Set the weights, only the scale shrunk; return the share of variance they miss."""
         system = moments.inputs.clone()
         system[:, 0, 0] *= 1 + sums.RIDGE
         system[:, 0, 0] += 1e-12
         weights: torch.Tensor = torch.linalg.solve(system, moments.cross)
         self.scale.data.copy_(weights[None, :, 0, None, None])
         self.shift.data.copy_(weights[None, :, 1, None, None])
-        return weights
+        return missed_share(moments, weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from xprune.layers.moments import Moments, Window, ridge_weights, set_convolution
+from xprune.layers.moments import Moments, Window, missed_share, set_convolution, with_bias
 from xprune.layers.substitutes.windows import WINDOW_RIDGE, centred_window
 
 
@@ -32,8 +32,8 @@ class OneConvolution(nn.Module):
         result: torch.Tensor = self.conv(x)
         return result
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return them, (I + 1, O), the last row the bias."""
-        weights = ridge_weights(moments, WINDOW_RIDGE)
+    def solve(self, moments: Moments) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
+        weights = with_bias(moments.solution(WINDOW_RIDGE), moments)
         set_convolution(self.conv, weights)
-        return weights
+        return missed_share(moments, weights)

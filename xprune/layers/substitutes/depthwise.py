@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from xprune.layers.moments import Moments, Window, with_bias
+from xprune.layers.moments import Moments, Window, missed_share, with_bias
 from xprune.layers.substitutes.windows import WINDOW_RIDGE, centred_window
 
 # The first steps win nearly all.
@@ -49,11 +49,11 @@ class Depthwise(nn.Module):
         result: torch.Tensor = self.depth(self.point(x))
         return result
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return those of the one map they make, (I + 1, O)."""
+    def solve(self, moments: Moments) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
         system, wanted = moments.centred(WINDOW_RIDGE)
         places = wanted.shape[0] // self.in_channels
-        full = torch.linalg.solve(system, wanted)
+        full = moments.solution(WINDOW_RIDGE)
         point, depth = _leading_pairs(full.T.reshape(-1, self.in_channels, places))
         point, depth = _alternate(system, wanted, point, depth)
         product = (point[:, :, None] * depth[:, None, :]).flatten(1).T
@@ -62,7 +62,7 @@ class Depthwise(nn.Module):
         self.depth.weight.data.copy_(depth.reshape(self.depth.weight.shape))
         assert self.depth.bias is not None
         self.depth.bias.data.copy_(weights[-1])
-        return weights
+        return missed_share(moments, weights)
 
 
 def _leading_pairs(full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

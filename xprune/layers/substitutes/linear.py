@@ -1,4 +1,8 @@
-"""A 1x1 convolution, by ridge regression."""
+"""A 1x1 convolution, by ridge regression.
+
+Before a convolution that puts zeros around its input it has no bias: only then do the two merge
+exactly. The convolution behind can shift its own output, and a refit makes it do so.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,25 @@ import torch
 from torch import nn
 
 from xprune.layers import moments as sums
-from xprune.layers.moments import Moments, Pooled, ridge_weights, set_convolution
+from xprune.layers.moments import Moments, Pooled, missed_share, ridge_weights, set_convolution
 
 
 class Linear(nn.Module):
     """A 1x1 convolution, after average pooling where the layer had a stride."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: tuple[int, int],
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.stride = stride
         self.view = Pooled(stride)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, C_in, H, W) to (B, C_out, ceil(H / s_h), ceil(W / s_w))."""
@@ -28,8 +39,8 @@ class Linear(nn.Module):
         """Average over the stride's window; the last window may be cut short."""
         return self.view.pool(x)
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return them, (I + 1, O), the last row the bias."""
-        weights = ridge_weights(moments, sums.RIDGE)
+    def solve(self, moments: Moments) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
+        weights = ridge_weights(moments, sums.RIDGE, has_bias=self.conv.bias is not None)
         set_convolution(self.conv, weights)
-        return weights
+        return missed_share(moments, weights)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from xprune.layers.moments import Moments, Window, with_bias
+from xprune.layers.moments import Moments, Window, missed_share, with_bias
 from xprune.layers.substitutes.windows import WINDOW_RIDGE, centred_window
 
 
@@ -40,10 +40,10 @@ class LowRank(nn.Module):
         result: torch.Tensor = self.expand(self.reduce(x))
         return result
 
-    def solve(self, moments: Moments) -> torch.Tensor:
-        """Set the weights and return those of the one map they make, (I + 1, O)."""
-        system, wanted = moments.centred(WINDOW_RIDGE)
-        full = torch.linalg.solve(system, wanted)
+    def solve(self, moments: Moments) -> float:
+        """Set the weights and return the share of the outputs' variance that they miss."""
+        _, wanted = moments.centred(WINDOW_RIDGE)
+        full = moments.solution(WINDOW_RIDGE)
         fitted = wanted.T @ full
         rank = self.reduce.out_channels
         # Ascending, so the last ones lead.
@@ -54,4 +54,4 @@ class LowRank(nn.Module):
         self.expand.weight.data.copy_(leading[:, :, None, None])
         assert self.expand.bias is not None
         self.expand.bias.data.copy_(weights[-1])
-        return weights
+        return missed_share(moments, weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from xprune.layers.chains import Chain
+
 
 @dataclass(frozen=True)
 class Replacement:
@@ -17,6 +19,8 @@ class Replacement:
         stride: Input pixels for one output pixel, vertically and horizontally.
         kernel: Rows and columns that an output pixel sees, both odd.
         inner_channels: Channels between the two convolutions of a substitute that has two.
+        chains: Of a thinner copy: what becomes thinner, and how many channels are kept.
+        bias: Whether a linear map may shift its output.
     """
 
     layer: str
@@ -26,7 +30,14 @@ class Replacement:
     stride: tuple[int, int] = (1, 1)
     kernel: tuple[int, int] = (1, 1)
     inner_channels: int = 0
+    chains: tuple[Chain, ...] = ()
+    bias: bool = True
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for a checkpoint's metadata."""
-        return {**asdict(self), "stride": list(self.stride), "kernel": list(self.kernel)}
+        return {
+            **asdict(self),
+            "stride": list(self.stride),
+            "kernel": list(self.kernel),
+            "chains": [chain.to_json() for chain in self.chains],
+        }

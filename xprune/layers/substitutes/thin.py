@@ -1,0 +1,137 @@
+"""A thinner copy of a block: fewer channels between one convolution and the next.
+
+The channels are those whose loss the reading convolution makes up for best. With X what the
+reader sees and W its weights, a set S of channels costs min |X_S V - X W|² over all V: nothing
+but the reader's own output counts, not how strong a channel is. Channels go one by one, always
+the one that costs least, with the reader's weights solved again in closed form after each (the
+optimal brain surgeon of Hassibi and Stork 1993, a block of the kernel's places at a time).
+Unlike a score of gradients it needs no loss, and in the walk of a refit it can be taken again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from xprune.layers.chains import Chain
+from xprune.layers.moments import Moments, missed_share, set_convolution
+from xprune.layers.substitutes.windows import WINDOW_RIDGE
+
+
+def thin_copy(layer: nn.Module | None, chains: tuple[Chain, ...]) -> nn.Module:
+    """Return a copy of `layer` with the first `chain.channels` channels of each chain.
+
+    Which ones are kept is for `thin_out` to say, or for the weights of a checkpoint.
+    """
+    assert layer is not None
+    thinner = copy.deepcopy(layer)
+    for chain in chains:
+        _keep(thinner, chain, torch.arange(chain.channels))
+    return thinner
+
+
+def thin_out(
+    thinner: nn.Module, layer: nn.Module, chains: Sequence[Chain], moments: Sequence[Moments]
+) -> tuple[list[torch.Tensor], float]:
+    """Set the weights of a thinner copy.
+
+    Args:
+        thinner: From `thin_copy`, or a network that contains such.
+        layer: What it is a copy of, or the network that contains this.
+        chains: Their channels are the numbers that are kept.
+        moments: For each chain, of what its reader sees and gives in `layer`.
+
+    Returns:
+        For each chain the channels that are kept, ascending, and the largest share of the
+        variance of a reader's output that is missed without the others.
+    """
+    solved, kept, missed = copy.deepcopy(layer), [], 0.0
+    changed: dict[str, nn.Module] = {}
+    for chain, sums in zip(chains, moments, strict=True):
+        reader = solved.get_submodule(chain.reader)
+        assert isinstance(reader, nn.Conv2d)
+        norm = solved.get_submodule(chain.after) if chain.after else None
+        has_bias = reader.bias is not None or norm is not None
+        places = reader.kernel_size[0] * reader.kernel_size[1]
+        channels, weights = choose_channels(sums, places, chain.channels, has_bias=has_bias)
+        shift = weights[-1]
+        set_convolution(reader, weights)
+        if reader.bias is None and norm is not None:
+            assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None  # noqa: PT018
+            norm.running_mean -= shift.to(norm.running_mean)
+        kept.append(channels)
+        missed = max(missed, missed_share(sums, weights))
+    for chain, channels in zip(chains, kept, strict=True):
+        _keep(solved, chain, channels)
+        for name in (*chain.modules, *([chain.after] if chain.after else [])):
+            changed[name] = solved.get_submodule(name)
+    for name, module in changed.items():
+        thinner.get_submodule(name).load_state_dict(module.state_dict())
+    return kept, missed
+
+
+def choose_channels(
+    moments: Moments, places: int, count: int, *, has_bias: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the channels to keep, ascending, and the reader's weights (I + 1, O) for them.
+
+    Args:
+        moments: Of what a convolution sees and gives.
+        places: Pixels that its kernel sees of each channel.
+        count: How many channels to keep.
+        has_bias: Whether the convolution can shift its output.
+    """
+    if has_bias:
+        system, wanted = moments.centred(WINDOW_RIDGE)
+    else:
+        system, wanted = moments.inputs[:-1, :-1].clone(), moments.cross[:-1]
+        system.diagonal().add_(moments.penalty(WINDOW_RIDGE))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
+    weights = inverse @ wanted
+    channels = len(system) // places
+    left = torch.arange(channels)
+    while len(left) > count:
+        size = len(left)
+        by_channel = inverse.reshape(size, places, size, places)
+        blocks = by_channel.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        outputs = weights.reshape(size, places, -1)
+        costs = (outputs * torch.linalg.solve(blocks, outputs)).sum(dim=(1, 2))
+        gone = int(costs.argmin())
+        stays = torch.arange(size) != gone
+        stays_flat = stays.repeat_interleave(places)
+        across = inverse[:, ~stays_flat] @ torch.linalg.inv(blocks[gone])
+        weights = (weights - across @ weights[~stays_flat])[stays_flat]
+        inverse = (inverse - across @ inverse[~stays_flat])[stays_flat][:, stays_flat]
+        left = left[stays]
+    full = wanted.new_zeros(channels, places, wanted.shape[1])
+    full[left] = weights.reshape(len(left), places, -1)
+    flat = full.flatten(0, 1)
+    x, y = moments.means
+    shift = y - x @ flat if has_bias else torch.zeros_like(y)
+    return left, torch.cat([flat, shift[None]])
+
+
+def _keep(block: nn.Module, chain: Chain, kept: torch.Tensor) -> None:
+    source, reader = block.get_submodule(chain.source), block.get_submodule(chain.reader)
+    assert isinstance(source, nn.Conv2d) and isinstance(reader, nn.Conv2d)  # noqa: PT018
+    source.weight = nn.Parameter(source.weight.data[kept].clone(), requires_grad=False)
+    if source.bias is not None:
+        source.bias = nn.Parameter(source.bias.data[kept].clone(), requires_grad=False)
+    source.out_channels = len(kept)
+    reader.weight = nn.Parameter(reader.weight.data[:, kept].clone(), requires_grad=False)
+    reader.in_channels = len(kept)
+    for name in chain.norms:
+        norm = block.get_submodule(name)
+        assert isinstance(norm, nn.BatchNorm2d)
+        norm.num_features = len(kept)
+        for field in ("weight", "bias"):
+            value = getattr(norm, field)
+            if value is not None:
+                setattr(
+                    norm, field, nn.Parameter(value.data[kept].clone(), requires_grad=False)
+                )
+        for field in ("running_mean", "running_var"):
+            setattr(norm, field, getattr(norm, field)[kept].clone())

@@ -1,0 +1,78 @@
+"""Choose the channels of the thinner copies in a cut network, before its layers are solved.
+
+The choice looks at the unpruned network alone. The weights that come with it are where the walk
+of a refit starts from: it solves them again, from what the cut network gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from xprune.layers.chains import Chain, find_chains
+from xprune.layers.fit import add_samples, new_moments
+from xprune.layers.hooks import placed
+from xprune.layers.moments import Moments, sampled_outputs
+from xprune.layers.substitutes.thin import thin_out
+
+Run = Callable[[nn.Module, torch.Tensor], object]
+
+
+def thin_layers(
+    original: nn.Module, cut: nn.Module, images: torch.Tensor, *, run: Run, batch: int
+) -> dict[str, torch.Tensor]:
+    """Give every thinner copy in `cut` the channels and weights of `original` that suit best.
+
+    Args:
+        original: The unpruned network, in eval mode.
+        cut: The network after `apply_plan`.
+        images: All pictures at once, (P, 3, H, W).
+        run: Runs a network on pictures.
+        batch: Pictures to run at once.
+
+    Returns:
+        For each convolution that gives fewer channels than it did, those that are kept.
+    """
+    chains = _thinner_chains(original, cut, lambda: run(original, images[:1]))
+    if not chains:
+        return {}
+    readers = {chain.reader: original.get_submodule(chain.reader) for chain in chains}
+    moments = {name: new_moments(reader) for name, reader in readers.items()}
+    collecting = (
+        reader.register_forward_hook(
+            lambda module, args, output, name=name: add_samples(
+                moments[name], module, args[0], sampled_outputs(output)
+            )
+        )
+        for name, reader in readers.items()
+    )
+    with placed(collecting):
+        for start in range(0, len(images), batch):
+            run(original, images[start : start + batch])
+    found = [sums for chain in chains if isinstance(sums := moments[chain.reader], Moments)]
+    kept, _ = thin_out(cut, original, chains, found)
+    return {chain.source: channels for chain, channels in zip(chains, kept, strict=True)}
+
+
+def _thinner_chains(
+    original: nn.Module, cut: nn.Module, run: Callable[[], object]
+) -> list[Chain]:
+    """Return the chains of the original that are thinner in the cut network, and how thin."""
+    left = dict(cut.named_modules())
+    fewer = {
+        name: left[name].out_channels
+        for name, module in original.named_modules()
+        if isinstance(module, nn.Conv2d)
+        and isinstance(left.get(name), nn.Conv2d)
+        and left[name].out_channels < module.out_channels
+    }
+    if not fewer:
+        return []
+    return [
+        replace(chain, channels=int(fewer[chain.source]))
+        for chain in find_chains(original, run)
+        if chain.source in fewer
+    ]
