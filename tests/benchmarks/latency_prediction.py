@@ -29,7 +29,7 @@ from xprune.layers.substitutes import SUBSTITUTES, applicable, replacement
 from xprune.layers.surgery import apply_plan
 from xprune.pruning.knapsack import Option, choose
 from xprune.pruning.latency_table import LatencyTable
-from xprune.pruning.plan import LEAST_SHARE
+from xprune.pruning.options import LEAST_SHARE
 from xprune.stages.latency import latency_table
 from xprune.stages.workbench import Workbench
 

@@ -9,17 +9,15 @@ from pathlib import Path
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from xprune.attribution.criteria import needs_substitute
 from xprune.attribution.scores import Scores
-from xprune.layers.candidates import Candidate, nearest_ancestor, nested
+from xprune.layers.candidates import Candidate, nested
 from xprune.layers.substitutes import REMOVED, SUBSTITUTES, applicable
 from xprune.pruning.knapsack import Option, choose, most_saved_s
 from xprune.pruning.latency_table import LatencyTable
+from xprune.pruning.options import is_scored, parents_of, score_of, timed_options
 
 FORMAT = "xprune-edge plan"
 VERSION = 1
-# A node's time repeats within a microsecond or two; a smaller saving may be none at all.
-LEAST_SHARE = 0.002
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def plan_by_count(
     pool = [
         candidate
         for candidate in scores.candidates
-        if _counted(candidate, substitute) and _is_scored(candidate, criterion)
+        if _counted(candidate, substitute) and is_scored(candidate, criterion)
     ]
     if asked.fraction is not None:
         pool = [candidate for candidate in pool if candidate.convolution]
@@ -212,13 +210,6 @@ def plan_by_time(
     return plan_of_options(
         scores, table, chosen, criterion=criterion, asked=asked, options=options
     )
-
-
-def parents_of(scores: Scores) -> dict[str, str | None]:
-    """Return each layer's parent among the layers, parents before their children."""
-    # Not `candidate.parent`: a layer that nothing can replace here was not scored.
-    names = [candidate.name for candidate in scores.candidates]
-    return {name: nearest_ancestor(name, names) for name in names}
 
 
 def plan_of_options(
@@ -327,42 +318,18 @@ def _choice(scores: Scores, option: Option, reason: str) -> Choice:
     )
 
 
-def timed_options(
-    scores: Scores, table: LatencyTable, criterion: str, substitute: str
-) -> Iterable[Option]:
-    """Yield what could be done, where it saves enough to be sure that it saves anything."""
-    for candidate in scores.candidates:
-        if not _is_scored(candidate, criterion):
-            continue
-        for name in applicable(candidate, substitute):
-            score = _score(scores, candidate, criterion, name)
-            saved_s = table.saved_s(candidate.name, name)
-            if saved_s >= LEAST_SHARE * table.base_s:
-                yield Option(candidate.name, name, score, saved_s)
-
-
 def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
     options = [
-        Option(candidate.name, name, _score(scores, candidate, criterion, name), 0.0)
+        Option(candidate.name, name, score_of(scores, candidate, criterion, name), 0.0)
         for name in _counted(candidate, substitute)
     ]
     return min(options, key=lambda option: option.cost)
-
-
-def _is_scored(candidate: Candidate, criterion: str) -> bool:
-    """Whether a criterion says anything of a candidate; an activation has no weights."""
-    return not candidate.activation or needs_substitute(criterion)
 
 
 def _counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
     """Return the substitutes that count as a layer gone; of `auto` the richer ones do not."""
     names = applicable(candidate, substitute)
     return tuple(n for n in names if n in REMOVED) if substitute == "auto" else names
-
-
-def _score(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> float:
-    table = scores.table(criterion, substitute if needs_substitute(criterion) else None)
-    return table.layers[candidate.name].mean
 
 
 def _price(option: Option) -> float:

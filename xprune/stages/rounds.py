@@ -17,13 +17,12 @@ from xprune.layers.candidates import nested
 from xprune.layers.substitutes import replacement
 from xprune.pruning.knapsack import Option
 from xprune.pruning.latency_table import LatencyTable
+from xprune.pruning.options import parents_of, timed_options
 from xprune.pruning.plan import (
     PrunePlan,
     Request,
-    parents_of,
     plan_by_time,
     plan_of_options,
-    timed_options,
 )
 from xprune.recovery.refit import refit
 from xprune.run_folder import RunFolder

@@ -21,13 +21,12 @@ from xprune.layers.substitutes import applicable
 from xprune.models.families import MODELS
 from xprune.pruning.knapsack import Option
 from xprune.pruning.latency_table import LatencyTable
+from xprune.pruning.options import parents_of, timed_options
 from xprune.pruning.plan import (
     PrunePlan,
     Request,
-    parents_of,
     plan_by_time,
     plan_of_options,
-    timed_options,
 )
 from xprune.search import fitness as fitness_module
 from xprune.search.evaluations import Clock, Evaluation, Evaluations, Journal

@@ -12,7 +12,8 @@ from xprune.attribution.scores import Scores, write_scores
 from xprune.layers.candidates import nested
 from xprune.layers.substitutes import applicable
 from xprune.pruning.latency_table import LatencyTable
-from xprune.pruning.plan import PrunePlan, parents_of, plan_by_time, read_plan, write_plan
+from xprune.pruning.options import parents_of
+from xprune.pruning.plan import PrunePlan, plan_by_time, read_plan, write_plan
 from xprune.search.fitness import PlanFitness
 from xprune.stages import rounds as rounds_module
 from xprune.stages.attribute import SCORES_FILE, compute_scores
