@@ -13,8 +13,8 @@ from runtime_bench.errors import EdgeError
 from tests.reference.brute_force_plan import least_cost
 from xprune.layers.substitutes import applicable
 from xprune.pruning.knapsack import Option
+from xprune.pruning.options import LEAST_SHARE
 from xprune.pruning.plan import (
-    LEAST_SHARE,
     NextSlower,
     PrunePlan,
     Request,
