@@ -227,7 +227,7 @@ _HEADER = (
 def _shown(row: dict[str, Any], base: float) -> list[str]:
     first = [f"{row['latency']:g}", row["search"], str(row.get("pictures", ""))]
     if "error" in row:
-        return [*first, "", "", "not reached", "", "", "", ""]
+        return [*first, "", "", row["error"], "", "", "", ""]
     low, high = (1 / bound for bound in reversed(row["speedup_interval"]))
     return [
         *first,

@@ -17,6 +17,7 @@ from xprune.pruning.plan import PrunePlan, plan_by_time, read_plan, write_plan
 from xprune.search.fitness import PlanFitness
 from xprune.stages import rounds as rounds_module
 from xprune.stages.attribute import SCORES_FILE, compute_scores
+from xprune.stages.frontier import find_neighbours
 from xprune.stages.plan import request
 from xprune.stages.search import SEARCH_FILE, proposer
 from xprune.stages.workbench import Workbench
@@ -119,6 +120,28 @@ def test_what_is_asked_again_for_another_saving_is_known(make_bench, counted):
     assert first.choices == same.choices
     assert saved_s(more) >= 1.2 * WANTED_S * (1 - 1e-9)
     assert len(counted) <= 2
+
+
+def test_timing_and_correcting_share_the_seconds(make_bench, counted):
+    """However often a plan is asked for, what delivers is found, and little more time spent."""
+    bench = make_bench(layers=None, speedup=1.25, search="evolution", search_seconds=2)
+    scores, table = compute_scores(bench), made_up_table(bench)
+    propose = proposer(bench, scores, table, request(bench.run.config))
+
+    found = find_neighbours(
+        propose,
+        lambda made: 0.8 * made.promised_s,  # the table promises too much
+        goal_s=WANTED_S,
+        free_s=0.0,
+        base_s=10.0,
+    )
+
+    assert found.best is not None
+    assert 0.8 * found.best.promised_s >= WANTED_S
+    assert found.best.search == "evolution"
+    slowest_s = max(one.seconds for one in propose.evaluations.tried.values())
+    spent_s = propose.evaluations.spent_s + propose.finals.spent_s
+    assert spent_s < 2 + 3 * found.timed * max(slowest_s, 1.0)
 
 
 def test_a_plan_that_was_searched_for_is_read_as_it_was_written(make_bench, tmp_path: Path):
