@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,11 @@ import click
 
 from runtime_bench.cli import COMMANDS, EdgeGroup
 from runtime_bench.errors import EdgeError, UsageError
-from xprune.config import CRITERION_NAMES
+from xprune.options import MODEL_OPTIONS, RUN_OPTIONS, with_options
 
 if TYPE_CHECKING:
     from xprune.run_folder import RunFolder
     from xprune.stages.workbench import Workbench
-
-Command = Callable[..., None]
 
 
 def _show_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -61,96 +58,6 @@ def main() -> None:
     """
 
 
-_MODEL_OPTIONS = (
-    click.option(
-        "--model", help="A known name, a YAML, or a weights file.  [default: builtin]"
-    ),
-    click.option("--weights", help="For a name or YAML: a weights file, or none (random)."),
-    click.option(
-        "--imgsz", metavar="S|HxW", help="Input size.  [default: the model's own, or 640]"
-    ),
-    click.option(
-        "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
-    ),
-)
-_RUN_OPTIONS = (
-    *_MODEL_OPTIONS,
-    click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        help="Options as TOML; one that is given here goes before.",
-    ),
-    click.option(
-        "--data", help="Labelled pictures: COCO JSON or data.yaml.  [default: builtin]"
-    ),
-    click.option("--images-dir", help="Where the pictures of a COCO JSON lie."),
-    click.option(
-        "--calibration",
-        help="Pictures to score and refit on, labelled or not.  [default: a part of --data]",
-    ),
-    click.option("--images", type=click.IntRange(1), help="Test pictures.  [default: all]"),
-    click.option(
-        "--calibration-images",
-        type=click.IntRange(1),
-        help="Pictures to score on.  [default: 64]",
-    ),
-    click.option("--conf", type=float, help="Score from which a box counts.  [default: 0.25]"),
-    click.option("--skip-bad", is_flag=True, default=None, help="List faulty data and go on."),
-    click.option(
-        "--criterion",
-        help=f"Importance is measured by {', '.join(CRITERION_NAMES)}.  [default: fisher]",
-    ),
-    click.option(
-        "--substitute",
-        help="zero, identity, affine, linear, or auto: each layer's best.  [default: auto]",
-    ),
-    click.option(
-        "--threads", type=click.IntRange(1, 1024), help="Of onnxruntime.  [default: all]"
-    ),
-    click.option("--speedup", type=float, help="Wanted latency before/after.  [default: 1.2]"),
-    click.option("--latency-ms", type=float, help="Wanted latency, instead of a speed-up."),
-    click.option("--layers", type=int, help="Wanted number of layers, instead of a speed-up."),
-    click.option(
-        "--fraction", type=float, help="Wanted share of convolutions (the paper's rule)."
-    ),
-    click.option(
-        "--search",
-        help="Try plans out: none, evolution, beam or dp.  [default: none]",
-    ),
-    click.option(
-        "--search-seconds", type=click.IntRange(1), help="For the search.  [default: 300]"
-    ),
-    click.option(
-        "--rounds", type=click.IntRange(1, 100), help="Score anew in steps.  [default: 1]"
-    ),
-    click.option(
-        "--latency-table", help="Plan for the machine of these timings, not for this one."
-    ),
-    click.option(
-        "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
-    ),
-    click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
-    click.option(
-        "--rewrites", help="on or off: rewrite the graph where that is faster.  [default: on]"
-    ),
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        help="The run's folder.  [default: runs/<model>-<n>]",
-    ),
-)
-
-
-def _with(options: tuple[Any, ...]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 @main.command(
     "prune-export",
     epilog="""Examples:
@@ -163,7 +70,7 @@ def _with(options: tuple[Any, ...]) -> Callable[[Command], Command]:
 The same command again continues where it was stopped.
 """,
 )
-@_with(_RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def prune_export(**options: Any) -> None:
     """Do the whole line: score, plan, prune, export, measure.
 
@@ -182,7 +89,7 @@ def prune_export(**options: Any) -> None:
   xprune-edge attribute --model yolov8n.pt --data coco.yaml --out runs/a
 """
 )
-@_with(_RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def attribute(**options: Any) -> None:
     """Score the layers: begins a run and leaves scores.json."""
     run = _run_stages("attribute", options, new=True)
@@ -198,7 +105,7 @@ def attribute(**options: Any) -> None:
   xprune-edge plan --out runs/a --speedup 1.25 --latency-table pi5.json
 """
 )
-@_with(_RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def plan(**options: Any) -> None:
     """Choose what goes: leaves plan.json, which you may edit."""
     run = _run_stages("plan", options)
@@ -212,7 +119,7 @@ def plan(**options: Any) -> None:
   xprune-edge prune --out runs/a
 """
 )
-@_with(_RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def prune(**options: Any) -> None:
     """Cut by the plan and solve the weights: leaves pruned.safetensors."""
     run = _run_stages("prune", options)
@@ -228,7 +135,7 @@ def prune(**options: Any) -> None:
   xprune-edge export --out runs/a
 """
 )
-@_with(_RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def export(**options: Any) -> None:
     """Export, simplify, check against PyTorch: leaves the artifact."""
     run = _run_stages("export", options)
@@ -243,7 +150,7 @@ def export(**options: Any) -> None:
   xprune-edge layers --model yolov8n --weights none --imgsz 320 --latency
 """
 )
-@_with(_MODEL_OPTIONS)
+@with_options(MODEL_OPTIONS)
 @click.option("--latency", is_flag=True, help="Measure each layer's share of the time as well.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of onnxruntime.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
@@ -273,7 +180,7 @@ back here, `plan` and `prune-export` take the file as --latency-table.
 """,
 )
 @click.argument("source", metavar="MODEL|RUN|ARTIFACT")
-@_with(_MODEL_OPTIONS[1:])
+@with_options(MODEL_OPTIONS[1:])
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -28,7 +28,6 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.machine import describe_machine
 from tests.benchmarks.setting import coco_workbench, data_folder, markdown, write_result
 from xprune.attribution.scores import Scores, write_scores
-from xprune.config import STAGE_OF
 from xprune.run_folder import RunFolder
 from xprune.stages.attribute import SCORES_FILE, compute_scores
 from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL, export_baseline
@@ -40,8 +39,6 @@ from xprune.stages.workbench import Workbench
 METHODS = ("none", "evolution", "beam", "dp")
 PICTURES = 64
 SHARED = ("detector", "sets", "calibration", "targets", "candidates", "unpruned_graph")
-# Both sides are exported without rewrites, where the command has them.
-PLAIN = {"rewrites": "off"} if "rewrites" in STAGE_OF else {}
 
 Result = TypeVar("Result")
 
@@ -63,7 +60,7 @@ def main(
     only: tuple[str, ...],
 ) -> None:
     """Print the table and write results/search_table.json, anew after every arm."""
-    options = {"images": images, "threads": threads, "substitute": substitute, **PLAIN}
+    options = {"images": images, "threads": threads, "substitute": substitute}
     with tempfile.TemporaryDirectory(prefix="search-table-") as folder:
         bench = _workbench(Path(folder) / "run", PICTURES, **options)
         export_baseline(bench)
