@@ -1,4 +1,4 @@
-"""A refit solves the richer substitutes in the walk, and folds what may be folded."""
+"""Richer substitutes are solved in the walk of a refit, from what the cut network gives."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from xprune.layers.surgery import apply_plan
 from xprune.recovery.refit import refit, solvable_layers
 from xprune.recovery.thin import thin_layers
 
-WIDE_RUNGS = ("depthwise", "lowrank-25", "lowrank-50", "convolution", "thin-50")
-
 
 def run(network: nn.Module, images: Tensor) -> Tensor:
     """Run a network, as `refit` wants it."""
@@ -30,6 +28,9 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return settled(build(), seed=1).to(torch.float64)
+
+
+WIDE_RUNGS = ("depthwise", "lowrank-25", "lowrank-50", "convolution", "thin-50")
 
 
 def wide_toy() -> nn.Module:
