@@ -11,7 +11,7 @@ activation that is fused no more) counts for the substitute.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -27,7 +27,6 @@ from runtime_bench.timings import (
     GraphTime,
     Timings,
 )
-from xprune.layers import substitutes as ladder
 from xprune.layers.candidates import Candidate, Shape, nested
 from xprune.layers.substitutes import Replacement, applicable, replacement
 from xprune.layers.surgery import apply_plan
@@ -40,9 +39,9 @@ LEAST_SHARED = 0.05
 # What is around a layer is looked at if it takes no more than this many times the layer's time:
 # more of it would bring more noise than it tells.
 CLOSE = 1.5
-# A substitute's time depends on these alone: its name, the shapes of all its calls, and the
-# layer itself where what stands there is a part of it.
-Kind = tuple[str, tuple[Shape, ...], tuple[Shape, ...], str]
+# A substitute's time depends on these alone: how it is built, and the shapes of all its calls.
+# Of an activation's it depends on the place: whether it fuses with what is before it.
+Kind = tuple[Replacement, tuple[Shape, ...], tuple[Shape, ...]]
 
 
 @dataclass(frozen=True)
@@ -161,19 +160,29 @@ def read_latency_table(path: Path, candidates: Iterable[Candidate]) -> LatencyTa
 
 
 def groups(candidates: Sequence[Candidate]) -> list[list[Replacement]]:
-    """Return replacements that show every substitute of every shape, in few networks."""
-    waiting: dict[Kind, Replacement] = {}
+    """Return replacements that show every kind of substitute, in few networks."""
+    waiting: dict[Kind, list[Replacement]] = {}
     for candidate in candidates:
         for name in _timed(candidate):
-            waiting[_kind(candidate, name)] = replacement(candidate, name)
+            kind = _kind(candidate, name)
+            waiting.setdefault(kind, []).append(replacement(candidate, name))
     found: list[list[Replacement]] = []
     while waiting:
         group: list[Replacement] = []
-        for kind, wanted in list(waiting.items()):
-            if not any(nested(wanted.layer, other.layer) for other in group):
-                group.append(waiting.pop(kind))
+        # Those with few places first: the others fit in around them.
+        for kind in sorted(waiting, key=lambda kind: len(waiting[kind])):
+            free = (wanted for wanted in waiting[kind] if not _meets(wanted, group))
+            place = next(free, None)
+            if place is not None:
+                group.append(place)
+                del waiting[kind]
         found.append(group)
     return found
+
+
+def _meets(wanted: Replacement, group: Iterable[Replacement]) -> bool:
+    """Whether a layer is one of the group's, or contains one, or is inside one."""
+    return any(nested(wanted.layer, other.layer) for other in group)
 
 
 def time_inside(times: Mapping[str, float], layer: str) -> float:
@@ -196,10 +205,9 @@ def _timed(candidate: Candidate) -> list[str]:
 
 
 def _kind(candidate: Candidate, substitute: str) -> Kind:
-    by_place: frozenset[str] = getattr(ladder, "BY_PLACE", frozenset())
-    family = substitute.partition("-")[0]
-    place = candidate.name if {substitute, family} & by_place else ""
-    return substitute, candidate.input_shapes, candidate.output_shapes, place
+    place = candidate.name if candidate.activation else ""
+    built = replace(replacement(candidate, substitute), layer=place)
+    return built, candidate.input_shapes, candidate.output_shapes
 
 
 def _times(nodes_s: Mapping[str, float], factor: float) -> dict[str, float]:

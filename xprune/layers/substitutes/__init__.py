@@ -28,7 +28,6 @@ from xprune.layers.substitutes.thin import thin_copy
 
 __all__ = [
     "AUTO",
-    "BY_PLACE",
     "FAMILIES",
     "REMOVED",
     "SOLVED",
@@ -216,9 +215,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "lowrank": tuple(f"lowrank-{percent}" for percent in LOWRANK_PERCENT),
     "thin": tuple(f"thin-{percent}" for percent in THIN_PERCENT),
 }
-# Whose time depends on more than the shapes of the layer's inputs and outputs: on its kernel,
-# or on what is inside.
-BY_PLACE = frozenset({"linear", "depthwise", *FAMILIES["lowrank"], *FAMILIES["thin"]})
 
 
 def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
