@@ -48,13 +48,19 @@ from xprune.attribution.attribute import (
 from xprune.builtin.scenes import CALIBRATION_SEED, write_scenes
 from xprune.data.batches import PictureTensor, read_pictures
 from xprune.layers.candidates import find_candidates
-from xprune.layers.substitutes import applicable
+from xprune.layers.substitutes import REMOVED, applicable
 from xprune.models import yolo
 from xprune.models.load import NO_WEIGHTS, load_detector
 
 PICTURES, BATCH, SIDE_PX = 64, 16, 320
-# What a layer is scored against: nothing but its input, or every substitute at once.
-SCORED = ("identity", "auto")
+# What a layer is scored against: its input, all that removes it, or the whole ladder.
+SCORED: dict[str, tuple[str, ...]] = {
+    "identity": ("identity",),
+    "removed": REMOVED,
+    "auto": ("auto",),
+}
+# A rung that costs nearly as much as its layer cannot be scored for less: `auto` is only shown.
+BARRED = ("identity", "removed")
 PLAIN = "plain"
 ARMS = (PLAIN, *SCORED)
 TIME_BAR, MEMORY_BAR = 1.5, 1.3
@@ -96,7 +102,7 @@ def main(context: click.Context, rounds: int, threads: int) -> None:
         for arm_name in order.sample(ARMS, len(ARMS)):
             found[arm_name].append(run_arm(MODULE, ["arm", arm_name], threads=threads))
     ratios = {arm_name: _ratios(found, arm_name) for arm_name in SCORED}
-    met = {arm_name: _is_met(of_arm) for arm_name, of_arm in ratios.items()}
+    met = {arm_name: _is_met(ratios[arm_name]) for arm_name in BARRED}
     result = {
         "pictures": PICTURES,
         "batch": BATCH,
@@ -121,7 +127,7 @@ def arm(name: str) -> None:
     """Measure one arm in this process, and write a line of JSON."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     task, source = _task()
-    work, facts = _plain(task) if name == PLAIN else _scores(task, name)
+    work, facts = _plain(task) if name == PLAIN else _scores(task, SCORED[name])
     click.echo(json.dumps({"source": source, "cost": asdict(cost_of(work)), **facts}))
 
 
@@ -182,13 +188,17 @@ def _plain(task: ScoringTask) -> tuple[Callable[[], None], dict[str, object]]:
     return lambda: run(task.batches), {}
 
 
-def _scores(task: ScoringTask, wanted: str) -> tuple[Callable[[], None], dict[str, object]]:
-    scored = tuple(c for c in task.candidates if applicable(c, wanted))
+def _scores(
+    task: ScoringTask, wanted: Sequence[str]
+) -> tuple[Callable[[], None], dict[str, object]]:
+    scored = tuple(c for c in task.candidates if any(applicable(c, name) for name in wanted))
     task = replace(task, candidates=scored)
     solved: dict[str, dict[str, nn.Module]] = {}
 
     def solve() -> None:
-        solved.update(fitted_substitutes(task, wanted, _quietly)[0])
+        for name in wanted:
+            for layer, modules in fitted_substitutes(task, name, _quietly)[0].items():
+                solved.setdefault(layer, {}).update(modules)
 
     def run(task: ScoringTask) -> None:
         moments, _ = gradient_moments(task, solved, _quietly)
@@ -238,7 +248,7 @@ def _show(
         )
     Console().print(table)
     click.echo(f"{found[PLAIN][0]['source']}; ratios of medians [least, most of one round]")
-    for arm_name in SCORED:
+    for arm_name in BARRED:
         solving_s = median(report["solving"]["wall_s"] for report in found[arm_name])
         verdict = "met" if _is_met(ratios[arm_name]) else "MISSED"
         click.echo(
