@@ -35,18 +35,16 @@ from xprune.stages.plan import make_plan
 from xprune.stages.prune import prune_detector
 from xprune.stages.workbench import Workbench
 
-# As criterion:substitute. The first is what `prune-export` does when nothing is said, then the
-# other criteria with the same substitutes, and other substitutes alone.
+# As criterion:substitute. The first is what `prune-export` does when nothing is said.
 ARMS = (
     "fisher:auto",
-    "removal:auto",
-    "grad_act:auto",
-    "l1:auto",
-    "random:auto",
-    "fisher:depthwise",
-    "grad_act:identity",  # the seed paper's bypassing taken literally
-    "grad_act:zero",  # its zeroing, with what went dead cut away
+    "grad_act:identity",  # the seed paper's method, its bypassing taken literally
     "l1:identity",  # its baseline
+    "l1:auto",
+    "removal:auto",
+    "fisher:depthwise",
+    "grad_act:zero",  # the seed paper's zeroing, with what went dead cut away
+    "random:auto",
 )
 LATENCIES = (0.9, 0.85)
 

@@ -31,8 +31,8 @@ SAME_SAVING = 1e-13
 # by which the next one drops more; a walk that did not have to leave out any proves the best.
 WIDTHS = (64, 512, 4096, 1 << 16)
 # How many partial choices are looked at in all (1 to 2 s). Times and scores that were measured
-# need a tenth of it; with those made up so that everything costs alike per second it may not be
-# enough, and then the best that was found stands, which differs little from the least.
+# need a tenth of it. Where nearly everything costs alike per second it may not be enough; then the
+# best that was found stands, without a proof that it is the least.
 MOST_LOOKED_AT = 6_000_000
 
 Floats = NDArray[np.float64]
@@ -249,7 +249,8 @@ def _sum(first: _Hull, second: _Hull) -> _Hull:
     """Return the hull of both together: their pieces in the order of their slopes."""
     saved_s = np.concatenate([np.diff(first.saved_s), np.diff(second.saved_s)])
     cost = np.concatenate([np.diff(first.cost), np.diff(second.cost)])
-    order = np.argsort(cost / saved_s, kind="stable")
+    with np.errstate(divide="ignore", invalid="ignore"):  # a tiny piece may vanish in a sum
+        order = np.argsort(cost / saved_s, kind="stable")
     return _Hull(
         np.cumsum([first.saved_s[0] + second.saved_s[0], *saved_s[order]]),
         np.cumsum([first.cost[0] + second.cost[0], *cost[order]]),
