@@ -31,7 +31,7 @@ SAME_SAVING = 1e-13
 # by which the next one drops more; a walk that did not have to leave out any proves the best.
 WIDTHS = (64, 512, 4096, 1 << 16)
 # How many partial choices are looked at in all (1 to 2 s). Times and scores that were measured
-# need a tenth of it. Where nearly everything costs alike per second it may not be enough; then the
+# need a tenth of it. Where nearly all costs alike per second it may not be enough; then the
 # best that was found stands, without a proof that it is the least.
 MOST_LOOKED_AT = 6_000_000
 
