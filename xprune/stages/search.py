@@ -99,6 +99,7 @@ class _Searching:
         self.finals = self._tries(clock, convolutions=True) if refits else None
         # For another machine one plan is made, which cannot be timed here.
         self.share = FIRST_SHARE if bench.run.config.latency_table is None else 1.0
+        self.told = 0
 
     def __call__(self, wanted_s: float) -> PrunePlan:
         config = self.bench.run.config
@@ -131,7 +132,9 @@ class _Searching:
                 asked=self.asked,
                 wanted_s=wanted_s,
             )
-        self.bench.say(_summary(found))
+        if found.evaluations > self.told:  # once, however often the same plans are asked for
+            self.told = found.evaluations
+            self.bench.say(_summary(found))
         return self._plan(found)
 
     def _plan(self, found: Found) -> PrunePlan:
