@@ -145,6 +145,12 @@ def test_what_is_never_reached_is_an_error(planned):
         planned(Clock(share=0.2))
 
 
+def test_a_flood_of_candidates_is_an_error_of_its_own(planned):
+    """What a plan lost to NMS is more than all layers save: it says what was timed."""
+    with pytest.raises(EdgeError, match=r"--speedup 1.25 was not reached: of \d+ plans"):
+        planned(Clock(nms_s=0.030))
+
+
 @pytest.mark.parametrize(("rewritten_s", "least_s"), [(None, 0.004), (0.018, 0.002)])
 def test_another_machine_is_taken_at_its_word(rewritten_s, least_s):
     """What ships there counts, free time included; nothing is claimed to be measured."""
