@@ -21,8 +21,6 @@ from runtime_bench.json_fields import JsonFields
 from runtime_bench.machine import describe_machine
 from runtime_bench.settings import SessionSettings
 from runtime_bench.timings import (
-    MOST_GRAPHS,
-    NETWORK,
     RUNS,
     GraphFacts,
     GraphTime,
@@ -30,6 +28,7 @@ from runtime_bench.timings import (
     TimedModel,
     Timings,
     read_facts,
+    read_graphs,
     read_model,
     read_timings,
     time_graphs,
@@ -120,7 +119,7 @@ def read_folder(path: Path) -> TimingFolder:
     if not file.is_file():
         raise EdgeError(
             f"{path} holds no graphs to time ({MANIFEST} is missing); make them with: "
-            "xprune-edge latency-table MODEL --graphs FOLDER"
+            "xprune-edge latency-table MODEL --out FOLDER"
         )
     fields = JsonFields(read_json(file), source=str(file))
     fields.text("format", choices=(FORMAT,))
@@ -130,18 +129,7 @@ def read_folder(path: Path) -> TimingFolder:
     count = inputs.integer("count", least=1, most=MOST_INPUTS)
     inputs_sha256 = _checksum(inputs)
     inputs.finish()
-    entries = fields.take("graphs")
-    if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_GRAPHS:
-        raise fields.error("graphs", f"must be a list of 1 to {MOST_GRAPHS} graphs")
-    fields.finish()
-    graphs = tuple(
-        _graph_file(JsonFields(entry, source=str(file), where=f"graphs[{index}]"))
-        for index, entry in enumerate(entries)
-    )
-    if [graph.facts.role for graph in graphs].count(NETWORK) != 1 or (
-        graphs[0].facts.role != NETWORK
-    ):
-        raise fields.error("graphs", "must begin with the network, and hold it once")
+    graphs = read_graphs(fields, _graph_file, facts=lambda graph: graph.facts)
     return TimingFolder(path, model, graphs, count, inputs_sha256)
 
 

@@ -8,10 +8,11 @@ as a whole, in turn with the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ MOST_NODES = 1_000_000
 LONGEST_S = 1e6
 
 Image = npt.NDArray[np.float32]
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -205,19 +207,35 @@ def read_timings(path: Path) -> Timings:
     if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
         raise fields.error("threads", "must be null or a whole number from 1 to 1024")
     machine = fields.mapping("machine")
+    graphs = read_graphs(fields, _graph_time, facts=lambda graph: graph.facts)
+    return Timings(model, graphs, threads, machine)
+
+
+def read_graphs(
+    fields: JsonFields,
+    read: Callable[[JsonFields], Entry],
+    *,
+    facts: Callable[[Entry], GraphFacts],
+) -> tuple[Entry, ...]:
+    """Return the graphs that end a file, the network first and once.
+
+    Args:
+        fields: Of the file; nothing but "graphs" is left in it.
+        read: Reads one of them.
+        facts: Tells what a graph that was read shows.
+    """
     entries = fields.take("graphs")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_GRAPHS:
         raise fields.error("graphs", f"must be a list of 1 to {MOST_GRAPHS} graphs")
     fields.finish()
     graphs = tuple(
-        _graph_time(JsonFields(entry, source=str(path), where=f"graphs[{index}]"))
+        read(JsonFields(entry, source=fields.source, where=f"graphs[{index}]"))
         for index, entry in enumerate(entries)
     )
-    if [graph.facts.role for graph in graphs].count(NETWORK) != 1 or (
-        graphs[0].facts.role != NETWORK
-    ):
+    roles = [facts(graph).role for graph in graphs]
+    if roles[0] != NETWORK or roles.count(NETWORK) != 1:
         raise fields.error("graphs", "must begin with the network, and hold it once")
-    return Timings(model, graphs, threads, machine)
+    return graphs
 
 
 def read_model(fields: JsonFields) -> TimedModel:
