@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,15 @@ import click
 from runtime_bench.cli import EdgeGroup
 from runtime_bench.compare import compare_in_turn
 from runtime_bench.progress import track
-from tests.benchmarks.setting import coco_workbench, data_folder, markdown, write_result
+from tests.benchmarks.setting import (
+    coco_workbench,
+    data_folder,
+    markdown,
+    measured_ap,
+    write_result,
+)
 from xprune.attribution.attribute import fitted_substitutes, gradient_moments
 from xprune.attribution.gates import closed_gates
-from xprune.data.batches import read_pictures
-from xprune.data.evaluate import network_accuracy
 from xprune.layers.substitutes import replacement, substitute_macs
 from xprune.layers.surgery import apply_plan
 from xprune.stages.attribute import scoring_task
@@ -72,21 +75,10 @@ def main(images: int, layers: str, latency: bool) -> None:
 
 def _measured(bench: Workbench, names: list[str], *, latency: bool) -> list[dict[str, Any]]:
     candidates = tuple(c for c in bench.candidates if c.name in names)
-    task = replace(scoring_task(bench, candidates))
+    task = scoring_task(bench, candidates)
     modules, errors = fitted_substitutes(task, "auto", _progress)
     moments, _ = gradient_moments(task, modules, _progress)
-    network, pictures = bench.detector.network, bench.sets.test.pictures
-    tensors = read_pictures(pictures, bench.spec, label="Reading test pictures")
-
-    def ap() -> float:
-        return network_accuracy(
-            bench.decoded(network),
-            pictures,
-            tensors,
-            spec=bench.spec,
-            names=bench.detector.names,
-            quiet=True,
-        ).ap
+    network, ap = bench.detector.network, measured_ap(bench)
 
     base, rows = ap(), []
     rungs = [(candidate, name) for candidate in candidates for name in modules[candidate.name]]

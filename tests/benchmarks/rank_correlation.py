@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from runtime_bench.progress import track
-from tests.benchmarks.setting import coco_workbench, markdown, write_result
+from tests.benchmarks.setting import coco_workbench, markdown, measured_ap, write_result
 from xprune.attribution import criteria
 from xprune.attribution.attribute import (
     ablation_tables,
@@ -28,8 +28,6 @@ from xprune.attribution.attribute import (
 )
 from xprune.attribution.gates import closed_gates
 from xprune.attribution.scores import ScoreTable
-from xprune.data.batches import read_pictures
-from xprune.data.evaluate import network_accuracy
 from xprune.layers.candidates import Candidate
 from xprune.stages.attribute import scoring_task
 from xprune.stages.workbench import Workbench
@@ -90,18 +88,7 @@ def _ranked(bench: Workbench, layers: tuple[Candidate, ...], substitute: str) ->
 
 def _lost_ap(bench: Workbench, closed: Mapping[str, Any]) -> dict[str, float]:
     """Return the AP lost on the test pictures when one layer alone is replaced."""
-    network, pictures = bench.detector.network, bench.sets.test.pictures
-    tensors = read_pictures(pictures, bench.spec, label="Reading test pictures")
-
-    def ap() -> float:
-        return network_accuracy(
-            bench.decoded(network),
-            pictures,
-            tensors,
-            spec=bench.spec,
-            names=bench.detector.names,
-            quiet=True,
-        ).ap
+    network, ap = bench.detector.network, measured_ap(bench)
 
     base = ap()
     lost = {}

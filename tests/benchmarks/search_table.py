@@ -159,9 +159,8 @@ def _arm(
     }
     try:
         made = make_plan(arm, scores, request(config))
-        arm.solved = (
-            None  # what was solved to be timed is solved again, to see how long it takes
-        )
+        # What was solved to be timed is solved again, to see how long it takes.
+        arm.solved = None
         (pruned, _), solving_s = _timed(lambda: prune_detector(arm, scores, made))
         folder = arm.run.file(name)
         build_artifact(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import click
 
 from runtime_bench.files import write_json
 from xprune.config import make_config
+from xprune.data.batches import read_pictures
+from xprune.data.evaluate import network_accuracy
 from xprune.run_folder import RunFolder
 from xprune.stages.workbench import Workbench
 
@@ -46,6 +48,22 @@ def coco_workbench(folder: Path, **options: Any) -> Workbench:
 def builtin_workbench(folder: Path, **options: Any) -> Workbench:
     """Return the built-in detector on the built-in scenes, as `make demo` runs it."""
     return Workbench(RunFolder(folder, make_config(options)), click.echo)
+
+
+def measured_ap(bench: Workbench) -> Callable[[], float]:
+    """Return what measures the AP of the workbench's network, as it is then, in PyTorch."""
+    pictures = bench.sets.test.pictures
+    tensors = read_pictures(pictures, bench.spec, label="Reading test pictures")
+    return lambda: (
+        network_accuracy(
+            bench.decoded(bench.detector.network),
+            pictures,
+            tensors,
+            spec=bench.spec,
+            names=bench.detector.names,
+            quiet=True,
+        ).ap
+    )
 
 
 def write_result(name: str, content: object) -> None:
