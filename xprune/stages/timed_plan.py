@@ -117,7 +117,7 @@ class _Trials:
     def __init__(
         self, bench: Workbench, scores: Scores, clock: Stopwatch, table: LatencyTable
     ) -> None:
-        self._bench, self._scores, self._clock, self._table = bench, scores, clock, table
+        self._bench, self._scores, self._clock = bench, scores, clock
         self._candidates = {candidate.name: candidate for candidate in scores.candidates}
         # Seconds of the table for one of the stopwatch: the machine may be slower now.
         self._scale = table.base_s / clock.raw_s
