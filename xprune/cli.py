@@ -263,11 +263,11 @@ def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> Run
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, in the form that the configuration takes."""
-    from xprune.config import parse_imgsz
+    from xprune.config import SIZES, parse_imgsz
 
     given = {name: value for name, value in options.items() if value is not None}
-    if "imgsz" in given:
-        given["imgsz"] = parse_imgsz(given["imgsz"])
+    for name in given.keys() & set(SIZES):
+        given[name] = parse_imgsz(given[name])
     return given
 
 

@@ -71,6 +71,7 @@ STAGE_OF: dict[str, str] = {
     "criterion": "attribute",
     "threads": "plan",
     "rewrites": "plan",
+    "base_imgsz": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
     "search": "plan",
     "search_seconds": "plan",
@@ -81,6 +82,7 @@ STAGE_OF: dict[str, str] = {
 }
 
 FLAGS = ("skip_bad", "raw")
+SIZES = ("imgsz", "base_imgsz")
 FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction")
 # Options that are one of a few words.
 NAMED = {
@@ -119,6 +121,7 @@ class RunConfig:
         images: How many pictures test; None for all.
         calibration_images: How many are scored and refitted on.
         imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640.
+        base_imgsz: Input of the unpruned model that speed-ups are against; None for `imgsz`.
         conf: Score from which a detection counts as found and is shown.
         seed: Of the split and of the random criterion.
         threads: Of onnxruntime; None for all that this process may use.
@@ -146,6 +149,7 @@ class RunConfig:
     images: int | None = None
     calibration_images: int = 64
     imgsz: tuple[int, int] | None = None
+    base_imgsz: tuple[int, int] | None = None
     conf: float = 0.25
     seed: int = 0
     threads: int | None = None
@@ -167,7 +171,8 @@ class RunConfig:
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""
         values = asdict(self)
-        values["imgsz"] = list(self.imgsz) if self.imgsz else None
+        for name in SIZES:
+            values[name] = list(values[name]) if values[name] else None
         return values
 
 
@@ -187,8 +192,8 @@ def make_config(given: Mapping[str, Any]) -> RunConfig:
         known["speedup"] = DEFAULT_SPEEDUP
     for name in known.keys() & set(FLOAT_OPTIONS):
         known[name] = float(known[name])  # 2 in a TOML file is 2.0 on the command line
-    if "imgsz" in known:
-        known["imgsz"] = tuple(known["imgsz"])
+    for name in known.keys() & set(SIZES):
+        known[name] = tuple(known[name])
     return RunConfig(**known)
 
 
@@ -220,9 +225,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error.strerror}; check --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
-    if isinstance(options.get("imgsz"), int | str):
-        with contextlib.suppress(UsageError):  # said later, with all that is wrong
-            options["imgsz"] = parse_imgsz(str(options["imgsz"]))
+    for name in SIZES:
+        if isinstance(options.get(name), int | str):
+            with contextlib.suppress(UsageError):  # said later, with all that is wrong
+                options[name] = parse_imgsz(str(options[name]))
     return options
 
 
@@ -280,6 +286,8 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
         problems.append("search and rounds exclude each other; give one")
     if "latency_table" in given and {"layers", "fraction"} & set(given):
         problems.append("latency_table serves speedup or latency_ms, not a count of layers")
+    if "latency_table" in given and "base_imgsz" in given:
+        problems.append("latency_table is of one input size; leave base_imgsz out")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems
@@ -287,7 +295,7 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
 
 def _problem(name: str, value: object) -> str | None:
     """Return what is wrong with one value, in words, or None."""
-    if name == "imgsz":
+    if name in SIZES:
         return _imgsz_problem(value)
     if name in NAMED:
         allowed = NAMED[name]

@@ -81,6 +81,11 @@ RUN_OPTIONS = (
     click.option(
         "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
     ),
+    click.option(
+        "--base-imgsz",
+        metavar="S|HxW",
+        help="Input size of the unpruned model that speed-ups are against.  [default: imgsz]",
+    ),
     click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
     click.option(
         "--rewrites", help="on or off: rewrite the graph where that is faster.  [default: on]"

@@ -22,7 +22,7 @@ from exporters.probes import make_probes
 from runtime_bench.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import read_picture
+from runtime_bench.preprocess import letterbox, read_picture
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 from xprune.config import BUILTIN
@@ -73,6 +73,7 @@ class Workbench:
         Raises:
             EdgeError: If the model or the pictures cannot be used as they were asked for.
         """
+        _ = self.base_size
         blank = self.forward(self.detector.network, torch.zeros(1, 3, *self.size))
         places = blank["scores"].shape[-1]
         if places < LEAST_PLACES:
@@ -104,6 +105,12 @@ class Workbench:
         """Input (height, width) in pixels."""
         wanted = self.run.config.imgsz or self.detector.imgsz or (DEFAULT_SIDE_PX,) * 2
         return check_size((wanted[0], wanted[1]), stride=self.detector.stride)
+
+    @cached_property
+    def base_size(self) -> tuple[int, int]:
+        """Input (height, width) in pixels of the unpruned model that speed-ups are against."""
+        wanted = self.run.config.base_imgsz
+        return check_size(wanted, stride=self.detector.stride) if wanted else self.size
 
     @cached_property
     def spec(self) -> InputSpec:
@@ -204,6 +211,15 @@ class Workbench:
         ]
 
     @cached_property
+    def base_images(self) -> list[Image]:
+        """The same pictures as `timed_images`, at the size that speed-ups are against."""
+        if self.base_size == self.size:
+            return self.timed_images
+        spec = InputSpec(size=self.base_size)
+        pixels = self.probe_pictures(len(self.timed_images))
+        return [letterbox(picture, spec)[0][None] for picture in pixels]
+
+    @cached_property
     def unpruned_graph(self) -> bytes:
         """The unpruned network's ONNX with a raw output."""
         return self.raw_graph(self.detector.network)
@@ -217,11 +233,17 @@ class Workbench:
         """How onnxruntime runs where models are timed in turn."""
         return SessionSettings(threads=self.run.config.threads, spinning=False)
 
-    def runner(self, model: Path | bytes) -> Callable[[], object]:
-        """Return a call that runs a model on the next of the timed pictures."""
+    def runner(
+        self, model: Path | bytes, images: Sequence[Image] | None = None
+    ) -> Callable[[], object]:
+        """Return a call that runs a model on the next picture, of `timed_images` by default."""
         session = open_session(model, self.session)
-        images = itertools.cycle(self.timed_images)
-        return lambda: session.run(next(images))
+        endless = itertools.cycle(self.timed_images if images is None else images)
+        return lambda: session.run(next(endless))
+
+    def base_runner(self, model: Path | bytes) -> Callable[[], object]:
+        """Return a call that runs a model of the base size on the next picture."""
+        return self.runner(model, self.base_images)
 
     def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run a network up to the raw outputs of its head."""
