@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from runtime_bench.errors import UsageError
 
@@ -45,6 +45,9 @@ SUBSTITUTE_NAMES = (
 RECOVERIES = ("none", "refit")
 SEARCHES = ("none", "evolution", "beam", "dp")
 SWITCH = ("on", "off")
+AUTO = "auto"
+# The first one is what a model comes in.
+PRECISIONS = ("float32", "int8", "float16")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
@@ -72,6 +75,7 @@ STAGE_OF: dict[str, str] = {
     "threads": "plan",
     "rewrites": "plan",
     "base_imgsz": "plan",
+    "precision": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
     "search": "plan",
     "search_seconds": "plan",
@@ -91,6 +95,7 @@ NAMED = {
     "recover": RECOVERIES,
     "search": SEARCHES,
     "rewrites": SWITCH,
+    "precision": (*PRECISIONS, AUTO),
 }
 # Above the first number, up to the second one.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -120,7 +125,8 @@ class RunConfig:
         calibration: Pictures to score and refit on; None for a part of `data`.
         images: How many pictures test; None for all.
         calibration_images: How many are scored and refitted on.
-        imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640.
+        imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640;
+            "auto" for what keeps most accuracy at the speed that is wanted.
         base_imgsz: Input of the unpruned model that speed-ups are against; None for `imgsz`.
         conf: Score from which a detection counts as found and is shown.
         seed: Of the split and of the random criterion.
@@ -135,6 +141,7 @@ class RunConfig:
         search: How plans are looked for beyond what the scores say.
         search_seconds: That the search may take.
         rounds: Steps in which the saving is reached, the layers scored anew after each.
+        precision: What the exported network computes in; "auto" for what keeps most.
         latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
         raw: Ship the raw head instead of NMS in the graph.
@@ -148,7 +155,7 @@ class RunConfig:
     calibration: str | None = None
     images: int | None = None
     calibration_images: int = 64
-    imgsz: tuple[int, int] | None = None
+    imgsz: tuple[int, int] | Literal["auto"] | None = None
     base_imgsz: tuple[int, int] | None = None
     conf: float = 0.25
     seed: int = 0
@@ -163,16 +170,23 @@ class RunConfig:
     search: str = "none"
     search_seconds: int = 300
     rounds: int = 1
+    precision: str = "float32"
     latency_table: str | None = None
     recover: str = "refit"
     raw: bool = False
     rewrites: str = "on"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether size or precision are still to be chosen."""
+        return AUTO in (self.imgsz, self.precision)
+
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""
         values = asdict(self)
         for name in SIZES:
-            values[name] = list(values[name]) if values[name] else None
+            if isinstance(values[name], tuple):
+                values[name] = list(values[name])
         return values
 
 
@@ -193,7 +207,8 @@ def make_config(given: Mapping[str, Any]) -> RunConfig:
     for name in known.keys() & set(FLOAT_OPTIONS):
         known[name] = float(known[name])  # 2 in a TOML file is 2.0 on the command line
     for name in known.keys() & set(SIZES):
-        known[name] = tuple(known[name])
+        if known[name] != AUTO:
+            known[name] = tuple(known[name])
     return RunConfig(**known)
 
 
@@ -232,12 +247,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return options
 
 
-def parse_imgsz(text: str) -> tuple[int, int]:
-    """Return (height, width) for `320` or `256x320`.
+def parse_imgsz(text: str) -> tuple[int, int] | Literal["auto"]:
+    """Return (height, width) for `320` or `256x320`; `auto` stays what it is.
 
     Raises:
         UsageError: If the text is of neither form.
     """
+    if text.strip() == AUTO:
+        return "auto"
     found = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text.strip())
     if not found:
         raise UsageError(f"--imgsz {text} is neither a side (320) nor HEIGHTxWIDTH (256x320)")
@@ -273,6 +290,12 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
             problems.append(f"there is no option '{name}'")
         elif problem:
             problems.append(f"{name} is {value!r}, {problem}")
+    return problems + _problems_together(given)
+
+
+def _problems_together(given: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit together, in words."""
+    problems = []
     amounts = [name for name in AMOUNTS if name in given]
     if len(amounts) > 1:
         problems.append(f"{' and '.join(amounts)} exclude each other; give one")
@@ -288,6 +311,13 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
         problems.append("latency_table serves speedup or latency_ms, not a count of layers")
     if "latency_table" in given and "base_imgsz" in given:
         problems.append("latency_table is of one input size; leave base_imgsz out")
+    is_open = [name for name in ("imgsz", "precision") if given.get(name) == AUTO]
+    if is_open and by_count:
+        problems.append(
+            f"{is_open[0]} auto is for a saving of time; give speedup, not {by_count}"
+        )
+    if is_open and "latency_table" in given:
+        problems.append(f"{is_open[0]} auto times on this machine; leave latency_table out")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems
@@ -296,7 +326,7 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
 def _problem(name: str, value: object) -> str | None:
     """Return what is wrong with one value, in words, or None."""
     if name in SIZES:
-        return _imgsz_problem(value)
+        return None if (name, value) == ("imgsz", AUTO) else _imgsz_problem(value)
     if name in NAMED:
         allowed = NAMED[name]
         return None if value in allowed else f"not one of {', '.join(allowed)}"

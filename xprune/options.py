@@ -18,7 +18,9 @@ MODEL_OPTIONS = (
     ),
     click.option("--weights", help="For a name or YAML: a weights file, or none (random)."),
     click.option(
-        "--imgsz", metavar="S|HxW", help="Input size.  [default: the model's own, or 640]"
+        "--imgsz",
+        metavar="S|HxW|auto",
+        help="Input size; auto: what keeps most.  [default: the model's own, or 640]",
     ),
     click.option(
         "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
@@ -80,6 +82,10 @@ RUN_OPTIONS = (
     ),
     click.option(
         "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
+    ),
+    click.option(
+        "--precision",
+        help="float32, int8, float16, or auto: what keeps most.  [default: float32]",
     ),
     click.option(
         "--base-imgsz",

@@ -139,7 +139,7 @@ def _summary(
         "machine": after.machine,
         "versions": _versions(),
         "seed": config.seed,
-        "command": command_of(config),
+        "command": command_of(bench.run.asked),
     }
 
 

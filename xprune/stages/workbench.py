@@ -102,8 +102,10 @@ class Workbench:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Input (height, width) in pixels."""
-        wanted = self.run.config.imgsz or self.detector.imgsz or (DEFAULT_SIDE_PX,) * 2
+        """Input (height, width) in pixels; that of the base while it is still open."""
+        config = self.run.config
+        given = config.base_imgsz if isinstance(config.imgsz, str) else config.imgsz
+        wanted = given or self.detector.imgsz or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
         return check_size((wanted[0], wanted[1]), stride=self.detector.stride)
 
     @cached_property
@@ -213,16 +215,20 @@ class Workbench:
     @cached_property
     def base_images(self) -> list[Image]:
         """The same pictures as `timed_images`, at the size that speed-ups are against."""
-        if self.base_size == self.size:
-            return self.timed_images
-        spec = InputSpec(size=self.base_size)
-        pixels = self.probe_pictures(len(self.timed_images))
-        return [letterbox(picture, spec)[0][None] for picture in pixels]
+        return (
+            self.timed_images if self.base_size == self.size else self.images_at(self.base_size)
+        )
 
     @cached_property
     def unpruned_graph(self) -> bytes:
         """The unpruned network's ONNX with a raw output."""
         return self.raw_graph(self.detector.network)
+
+    def images_at(self, size: tuple[int, int]) -> list[Image]:
+        """Return the pictures of `timed_images` as inputs of another size."""
+        spec = InputSpec(size=size)
+        pixels = self.probe_pictures(len(self.timed_images))
+        return [letterbox(picture, spec)[0][None] for picture in pixels]
 
     def grey_image(self) -> Image:
         """Return an input (1, 3, H, W) without a picture on it."""
