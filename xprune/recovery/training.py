@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from runtime_bench.errors import EdgeError
 from xprune.recovery.state import Progress, Tensors, read_state, write_state
 
 # Of a network whose normalisations are folded, 6e-4 destroys the features.
@@ -128,6 +129,11 @@ class _Run:
             self.saved_s = self.progress.elapsed_s
             return
         loss = self.task.held_out(self.average)
+        if not math.isfinite(loss):
+            raise EdgeError(
+                f"the loss of the network to recover is {loss}, not finite; make it anew, with "
+                "another plan or more calibration pictures"
+            )
         self.progress = Progress(start_loss=loss, best_loss=loss)
         self._pass_time()
 
