@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from runtime_bench.errors import UsageError
 
-STAGES = ("attribute", "plan", "prune", "export", "measure")
+STAGES = ("attribute", "plan", "prune", "recover", "export", "measure")
 BUILTIN = "builtin"
 # Names alone, since what is behind them needs torch; a test holds the two lists together.
 CRITERION_NAMES = (
@@ -42,7 +42,9 @@ SUBSTITUTE_NAMES = (
     "thin",
     "auto",
 )
-RECOVERIES = ("none", "refit")
+RECOVERIES = ("none", "refit", "distill", "finetune")
+# Those of them that train after the refit.
+TRAININGS = ("distill", "finetune")
 SEARCHES = ("none", "evolution", "beam", "dp")
 SWITCH = ("on", "off")
 AUTO = "auto"
@@ -54,8 +56,9 @@ MAX_SIDE_PX = 4096
 # Options that may name a file; what it holds belongs to the run as much as its name.
 FILE_OPTIONS = ("model", "weights", "data", "calibration", "latency_table")
 
-# Options that a settled run may still change: what was found in fewer seconds is gone on from.
-MAY_GROW = ("search_seconds",)
+# Options that a settled run may still change: what was found in fewer seconds is gone on from,
+# and what was recovered in one way can be recovered in another.
+MAY_GROW = ("search_seconds", "recover", "recover_minutes", "recover_images")
 
 # The first stage that an option matters to: what an earlier stage left does not depend on it.
 STAGE_OF: dict[str, str] = {
@@ -82,12 +85,14 @@ STAGE_OF: dict[str, str] = {
     "rounds": "plan",
     "latency_table": "plan",
     "recover": "prune",
+    "recover_minutes": "recover",
+    "recover_images": "recover",
     "raw": "export",
 }
 
 FLAGS = ("skip_bad", "raw")
 SIZES = ("imgsz", "base_imgsz")
-FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction")
+FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction", "recover_minutes")
 # Options that are one of a few words.
 NAMED = {
     "criterion": CRITERION_NAMES,
@@ -109,6 +114,8 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "threads": (0, 1024, "from 1 to 1024"),
     "search_seconds": (0, 1_000_000, "from 1 to 1000000"),
     "rounds": (0, 100, "from 1 to 100"),
+    "recover_minutes": (0.0, 100_000.0, "above 0 and at most 100000"),
+    "recover_images": (1, 10_000_000, "at least 2"),
     "seed": (-1, 2**31, "from 0 to 2147483648"),
 }
 
@@ -144,6 +151,8 @@ class RunConfig:
         precision: What the exported network computes in; "auto" for what keeps most.
         latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
+        recover_minutes: That a training may take, after the refit.
+        recover_images: How many pictures it may use; None for all that are not for testing.
         raw: Ship the raw head instead of NMS in the graph.
         rewrites: Whether to use those rewrites of the graph that are faster here.
     """
@@ -173,6 +182,8 @@ class RunConfig:
     precision: str = "float32"
     latency_table: str | None = None
     recover: str = "refit"
+    recover_minutes: float = 10.0
+    recover_images: int | None = None
     raw: bool = False
     rewrites: str = "on"
 

@@ -81,7 +81,17 @@ RUN_OPTIONS = (
         "--latency-table", help="Plan for the machine of these timings, not for this one."
     ),
     click.option(
-        "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
+        "--recover",
+        help="none; refit: solve what stays as well; distill: then learn from the unpruned "
+        "model, without labels; finetune: then from labels.  [default: refit]",
+    ),
+    click.option(
+        "--recover-minutes", type=float, help="For distill or finetune.  [default: 10]"
+    ),
+    click.option(
+        "--recover-images",
+        type=click.IntRange(2),
+        help="Pictures for them.  [default: all that are not for testing]",
     ),
     click.option(
         "--precision",

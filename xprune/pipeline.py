@@ -13,6 +13,7 @@ from xprune.stages.export import export
 from xprune.stages.measure import measure
 from xprune.stages.plan import plan
 from xprune.stages.prune import prune
+from xprune.stages.recover import recover
 from xprune.stages.workbench import Workbench
 from xprune.variants.choose import choose_variant
 
@@ -20,6 +21,7 @@ STAGES: Mapping[str, Callable[[Workbench], None]] = {
     "attribute": attribute,  # scores.json: what each layer is worth
     "plan": plan,  # plan.json: what goes, and how fast that is
     "prune": prune,  # pruned.safetensors: cut, and solved again
+    "recover": recover,  # recovered.safetensors, if training was asked for
     "export": export,  # artifact/: checked ONNX and its manifest
     "measure": measure,  # result.json, summary.json, artifact/report.html
 }

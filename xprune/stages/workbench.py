@@ -27,11 +27,13 @@ from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 from xprune.config import BUILTIN
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.pool import PicturePool, read_pool
 from xprune.data.sets import (
     PictureRequest,
     PictureSets,
     class_names,
     read_labelled,
+    recovery_set,
     split_and_match,
 )
 from xprune.layers.candidates import Candidate, find_candidates
@@ -185,6 +187,16 @@ class Workbench:
         return read_pictures(
             self.sets.calibration.pictures, self.spec, label="Reading calibration pictures"
         )
+
+    @cached_property
+    def recovery_pool(self) -> PicturePool:
+        """The pictures that a recovery may train on, and hold out from it."""
+        config = self.run.config
+        found = recovery_set(
+            self._request, self.sets, count=config.recover_images, scenes=self._scenes
+        )
+        longest_px = max(2 * max(self.size), DEFAULT_SIDE_PX)
+        return read_pool(found.pictures, longest_px=longest_px, skip_bad=config.skip_bad)
 
     @cached_property
     def targets(self) -> tuple[Targets, ...]:
