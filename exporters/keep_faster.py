@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from exporters.rewrites import REWRITES, run_rewrites
 from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.latency import Clock
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 
@@ -86,14 +87,24 @@ def keep_faster(
     return tuple(trials)
 
 
-def _comparer(session: SessionSettings) -> Compare:
-    """Return what times for a second or two.
+def clock_for(session: SessionSettings) -> Clock:
+    """Return the clock that suits a choice between graphs.
 
     A graph on one thread is timed by the processor time of this process, which other programs
     disturb less; with more threads only the wall clock says how long one waits.
     """
-    clock = time.process_time if session.threads == 1 else time.perf_counter
-    return partial(compare_in_turn, min_rounds=80, min_time_s=1.5, max_time_s=12.0, clock=clock)
+    return time.process_time if session.threads == 1 else time.perf_counter
+
+
+def _comparer(session: SessionSettings) -> Compare:
+    """Return what times for a second or two."""
+    return partial(
+        compare_in_turn,
+        min_rounds=80,
+        min_time_s=1.5,
+        max_time_s=12.0,
+        clock=clock_for(session),
+    )
 
 
 def _runner(model: onnx.ModelProto, images: Sequence[Image], session: SessionSettings) -> Call:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from exporters.keep_faster import clock_for
 from runtime_bench.compare import time_in_turn
 from runtime_bench.progress import track
 from xprune.config import AUTO, PRECISIONS
@@ -103,7 +104,12 @@ class Lineup:
             ),
         ]
         times_s = time_in_turn(
-            arms, min_rounds=ROUNDS, min_time_s=2.0, max_time_s=60.0, seed=bench.run.config.seed
+            arms,
+            min_rounds=ROUNDS,
+            min_time_s=2.0,
+            max_time_s=60.0,
+            seed=bench.run.config.seed,
+            clock=clock_for(bench.session),
         )
         base_s, *medians = (float(np.median(times)) for times in times_s)
         speedup = self._asked.wanted_speedup(base_s)
