@@ -75,6 +75,47 @@ def status_line(console: Console | None = None) -> Iterator[Callable[[str], None
         yield lambda line: status.update(Text(line, overflow="ellipsis", no_wrap=True))
 
 
+@contextlib.contextmanager
+def time_bar(
+    label: str, total_s: float, *, console: Console | None = None
+) -> Iterator[Callable[[float, str], None]]:
+    """Yield what shows how much of a fixed time has passed, and how it stands.
+
+    On a terminal that is a bar with the time that is left; in a log a line from time to time.
+
+    Args:
+        label: What is being done, as a person would say it.
+        total_s: Seconds it will take.
+        console: Where to show it; tests pass one that records.
+    """
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield _time_lines(label, total_s, console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=total_s, text="")
+        yield lambda done_s, text: progress.update(task, completed=done_s, text=text)
+
+
+def _time_lines(label: str, total_s: float, console: Console) -> Callable[[float, str], None]:
+    next_line_s = QUIET_FIRST_S
+
+    def show(done_s: float, text: str) -> None:
+        nonlocal next_line_s
+        if done_s >= next_line_s:
+            line = f"{label}: {done_s:.0f} of {total_s:.0f} s, {text}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            next_line_s = done_s + LINE_EVERY_S
+
+    return show
+
+
 def _with_bar(
     iterable: Iterable[Item], *, label: str, total: int | None, console: Console
 ) -> Iterator[Item]:

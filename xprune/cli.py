@@ -125,8 +125,35 @@ def plan(**options: Any) -> None:
 def prune(**options: Any) -> None:
     """Cut by the plan and solve the weights: leaves pruned.safetensors."""
     run = _run_stages("prune", options)
+    trained = run.config.recover in ("distill", "finetune")
+    following = "recover" if trained else "export"
     click.echo(
-        f"Wrote {run.file('pruned.safetensors')}; next: xprune-edge export --out {run.path}"
+        f"Wrote {run.file('pruned.safetensors')}; "
+        f"next: xprune-edge {following} --out {run.path}"
+    )
+
+
+@main.command(
+    epilog="""Examples:
+
+\b
+  xprune-edge recover --out runs/a --recover distill
+  xprune-edge recover --out runs/a --recover distill --recover-minutes 30
+"""
+)
+@with_options(RUN_OPTIONS)
+def recover(**options: Any) -> None:
+    """Train what was pruned, with or without labels: leaves recovered.safetensors."""
+    from xprune.config import TRAININGS
+
+    run = _run_stages("recover", options)
+    if run.config.recover not in TRAININGS:
+        raise UsageError(
+            f"{run.path} has --recover {run.config.recover}, after which nothing is trained; "
+            "add --recover distill, or finetune where the calibration pictures have labels"
+        )
+    click.echo(
+        f"Wrote {run.file('recovered.safetensors')}; next: xprune-edge export --out {run.path}"
     )
 
 
@@ -268,11 +295,11 @@ def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> Run
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, in the form that the configuration takes."""
-    from xprune.config import parse_imgsz
+    from xprune.config import SIZES, parse_imgsz
 
     given = {name: value for name, value in options.items() if value is not None}
-    if "imgsz" in given:
-        given["imgsz"] = parse_imgsz(given["imgsz"])
+    for name in given.keys() & set(SIZES):
+        given[name] = parse_imgsz(given[name])
     return given
 
 

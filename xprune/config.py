@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from runtime_bench.errors import UsageError
 
-STAGES = ("attribute", "plan", "prune", "export", "measure")
+STAGES = ("attribute", "plan", "prune", "recover", "export", "measure")
 BUILTIN = "builtin"
 # Names alone, since what is behind them needs torch; a test holds the two lists together.
 CRITERION_NAMES = (
@@ -42,17 +42,23 @@ SUBSTITUTE_NAMES = (
     "thin",
     "auto",
 )
-RECOVERIES = ("none", "refit")
+RECOVERIES = ("none", "refit", "distill", "finetune")
+# Those of them that train after the refit.
+TRAININGS = ("distill", "finetune")
 SEARCHES = ("none", "evolution", "beam", "dp")
 SWITCH = ("on", "off")
+AUTO = "auto"
+# The first one is what a model comes in.
+PRECISIONS = ("float32", "int8", "float16")
 AMOUNTS = ("speedup", "latency_ms", "layers", "fraction")
 DEFAULT_SPEEDUP = 1.2
 MAX_SIDE_PX = 4096
 # Options that may name a file; what it holds belongs to the run as much as its name.
 FILE_OPTIONS = ("model", "weights", "data", "calibration", "latency_table")
 
-# Options that a settled run may still change: what was found in fewer seconds is gone on from.
-MAY_GROW = ("search_seconds",)
+# Options that a settled run may still change: what was found in fewer seconds is gone on from,
+# and what was recovered in one way can be recovered in another.
+MAY_GROW = ("search_seconds", "recover", "recover_minutes", "recover_images")
 
 # The first stage that an option matters to: what an earlier stage left does not depend on it.
 STAGE_OF: dict[str, str] = {
@@ -71,17 +77,22 @@ STAGE_OF: dict[str, str] = {
     "criterion": "attribute",
     "threads": "plan",
     "rewrites": "plan",
+    "base_imgsz": "plan",
+    "precision": "plan",
     **dict.fromkeys(AMOUNTS, "plan"),
     "search": "plan",
     "search_seconds": "plan",
     "rounds": "plan",
     "latency_table": "plan",
     "recover": "prune",
+    "recover_minutes": "recover",
+    "recover_images": "recover",
     "raw": "export",
 }
 
 FLAGS = ("skip_bad", "raw")
-FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction")
+SIZES = ("imgsz", "base_imgsz")
+FLOAT_OPTIONS = ("conf", "speedup", "latency_ms", "fraction", "recover_minutes")
 # Options that are one of a few words.
 NAMED = {
     "criterion": CRITERION_NAMES,
@@ -89,6 +100,7 @@ NAMED = {
     "recover": RECOVERIES,
     "search": SEARCHES,
     "rewrites": SWITCH,
+    "precision": (*PRECISIONS, AUTO),
 }
 # Above the first number, up to the second one.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -102,6 +114,8 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "threads": (0, 1024, "from 1 to 1024"),
     "search_seconds": (0, 1_000_000, "from 1 to 1000000"),
     "rounds": (0, 100, "from 1 to 100"),
+    "recover_minutes": (0.0, 100_000.0, "above 0 and at most 100000"),
+    "recover_images": (1, 10_000_000, "at least 2"),
     "seed": (-1, 2**31, "from 0 to 2147483648"),
 }
 
@@ -118,7 +132,9 @@ class RunConfig:
         calibration: Pictures to score and refit on; None for a part of `data`.
         images: How many pictures test; None for all.
         calibration_images: How many are scored and refitted on.
-        imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640.
+        imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640;
+            "auto" for what keeps most accuracy at the speed that is wanted.
+        base_imgsz: Input of the unpruned model that speed-ups are against; None for `imgsz`.
         conf: Score from which a detection counts as found and is shown.
         seed: Of the split and of the random criterion.
         threads: Of onnxruntime; None for all that this process may use.
@@ -132,8 +148,11 @@ class RunConfig:
         search: How plans are looked for beyond what the scores say.
         search_seconds: That the search may take.
         rounds: Steps in which the saving is reached, the layers scored anew after each.
+        precision: What the exported network computes in; "auto" for what keeps most.
         latency_table: Timings of the machine to plan for; None for this one.
         recover: How accuracy is won back.
+        recover_minutes: That a training may take, after the refit.
+        recover_images: How many pictures it may use; None for all that are not for testing.
         raw: Ship the raw head instead of NMS in the graph.
         rewrites: Whether to use those rewrites of the graph that are faster here.
     """
@@ -145,7 +164,8 @@ class RunConfig:
     calibration: str | None = None
     images: int | None = None
     calibration_images: int = 64
-    imgsz: tuple[int, int] | None = None
+    imgsz: tuple[int, int] | Literal["auto"] | None = None
+    base_imgsz: tuple[int, int] | None = None
     conf: float = 0.25
     seed: int = 0
     threads: int | None = None
@@ -159,15 +179,25 @@ class RunConfig:
     search: str = "none"
     search_seconds: int = 300
     rounds: int = 1
+    precision: str = "float32"
     latency_table: str | None = None
     recover: str = "refit"
+    recover_minutes: float = 10.0
+    recover_images: int | None = None
     raw: bool = False
     rewrites: str = "on"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether size or precision are still to be chosen."""
+        return AUTO in (self.imgsz, self.precision)
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""
         values = asdict(self)
-        values["imgsz"] = list(self.imgsz) if self.imgsz else None
+        for name in SIZES:
+            if isinstance(values[name], tuple):
+                values[name] = list(values[name])
         return values
 
 
@@ -187,8 +217,9 @@ def make_config(given: Mapping[str, Any]) -> RunConfig:
         known["speedup"] = DEFAULT_SPEEDUP
     for name in known.keys() & set(FLOAT_OPTIONS):
         known[name] = float(known[name])  # 2 in a TOML file is 2.0 on the command line
-    if "imgsz" in known:
-        known["imgsz"] = tuple(known["imgsz"])
+    for name in known.keys() & set(SIZES):
+        if known[name] != AUTO:
+            known[name] = tuple(known[name])
     return RunConfig(**known)
 
 
@@ -220,18 +251,21 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error.strerror}; check --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
-    if isinstance(options.get("imgsz"), int | str):
-        with contextlib.suppress(UsageError):  # said later, with all that is wrong
-            options["imgsz"] = parse_imgsz(str(options["imgsz"]))
+    for name in SIZES:
+        if isinstance(options.get(name), int | str):
+            with contextlib.suppress(UsageError):  # said later, with all that is wrong
+                options[name] = parse_imgsz(str(options[name]))
     return options
 
 
-def parse_imgsz(text: str) -> tuple[int, int]:
-    """Return (height, width) for `320` or `256x320`.
+def parse_imgsz(text: str) -> tuple[int, int] | Literal["auto"]:
+    """Return (height, width) for `320` or `256x320`; `auto` stays what it is.
 
     Raises:
         UsageError: If the text is of neither form.
     """
+    if text.strip() == AUTO:
+        return "auto"
     found = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text.strip())
     if not found:
         raise UsageError(f"--imgsz {text} is neither a side (320) nor HEIGHTxWIDTH (256x320)")
@@ -267,6 +301,12 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
             problems.append(f"there is no option '{name}'")
         elif problem:
             problems.append(f"{name} is {value!r}, {problem}")
+    return problems + _problems_together(given)
+
+
+def _problems_together(given: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit together, in words."""
+    problems = []
     amounts = [name for name in AMOUNTS if name in given]
     if len(amounts) > 1:
         problems.append(f"{' and '.join(amounts)} exclude each other; give one")
@@ -280,6 +320,15 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
         problems.append("search and rounds exclude each other; give one")
     if "latency_table" in given and {"layers", "fraction"} & set(given):
         problems.append("latency_table serves speedup or latency_ms, not a count of layers")
+    if "latency_table" in given and "base_imgsz" in given:
+        problems.append("latency_table is of one input size; leave base_imgsz out")
+    is_open = [name for name in ("imgsz", "precision") if given.get(name) == AUTO]
+    if is_open and by_count:
+        problems.append(
+            f"{is_open[0]} auto is for a saving of time; give speedup, not {by_count}"
+        )
+    if is_open and "latency_table" in given:
+        problems.append(f"{is_open[0]} auto times on this machine; leave latency_table out")
     if "images_dir" in given and given.get("data", BUILTIN) == BUILTIN:
         problems.append("images_dir belongs to a COCO JSON as data, and there is none")
     return problems
@@ -287,8 +336,8 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
 
 def _problem(name: str, value: object) -> str | None:
     """Return what is wrong with one value, in words, or None."""
-    if name == "imgsz":
-        return _imgsz_problem(value)
+    if name in SIZES:
+        return None if (name, value) == ("imgsz", AUTO) else _imgsz_problem(value)
     if name in NAMED:
         allowed = NAMED[name]
         return None if value in allowed else f"not one of {', '.join(allowed)}"

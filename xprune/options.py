@@ -18,7 +18,9 @@ MODEL_OPTIONS = (
     ),
     click.option("--weights", help="For a name or YAML: a weights file, or none (random)."),
     click.option(
-        "--imgsz", metavar="S|HxW", help="Input size.  [default: the model's own, or 640]"
+        "--imgsz",
+        metavar="S|HxW|auto",
+        help="Input size; auto: what keeps most.  [default: the model's own, or 640]",
     ),
     click.option(
         "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
@@ -79,7 +81,26 @@ RUN_OPTIONS = (
         "--latency-table", help="Plan for the machine of these timings, not for this one."
     ),
     click.option(
-        "--recover", help="none, or refit: solve what stays as well.  [default: refit]"
+        "--recover",
+        help="none; refit: solve what stays as well; distill: then learn from the unpruned "
+        "model, without labels; finetune: then from labels.  [default: refit]",
+    ),
+    click.option(
+        "--recover-minutes", type=float, help="For distill or finetune.  [default: 10]"
+    ),
+    click.option(
+        "--recover-images",
+        type=click.IntRange(2),
+        help="Pictures for them.  [default: all that are not for testing]",
+    ),
+    click.option(
+        "--precision",
+        help="float32, int8, float16, or auto: what keeps most.  [default: float32]",
+    ),
+    click.option(
+        "--base-imgsz",
+        metavar="S|HxW",
+        help="Input size of the unpruned model that speed-ups are against.  [default: imgsz]",
     ),
     click.option("--raw", is_flag=True, default=None, help="Ship the raw head, without NMS."),
     click.option(

@@ -40,6 +40,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         config: The run's configuration.
+        asked: What a person asked for: sizes and precision may be open in it.
         stage: What matters until this stage is settled; None while nothing is made.
     """
 
@@ -51,13 +52,23 @@ class RunFolder:
         stage: str | None = None,
         kept: Mapping[str, Any] | None = None,
         said: frozenset[str] = frozenset(),
+        asked: RunConfig | None = None,
     ) -> None:
         self.path = path
         self.config = config
+        self.asked = asked or config
         self.stage = stage
         # What earlier commands and this one said, for stages that are still to come as well.
         self._kept = dict(kept or {})
         self._said = said
+
+    def settled(self, config: RunConfig) -> RunFolder:
+        """Return the same folder for a configuration in which what was open is settled.
+
+        The stages that are made through it are told apart by that configuration; the run's own
+        is written by `settle` of the folder that was opened.
+        """
+        return RunFolder(self.path, config, stage=self.stage, asked=self.asked)
 
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder."""

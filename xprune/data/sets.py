@@ -15,6 +15,7 @@ from xprune.builtin.scenes import CALIBRATION_SEED, CLASS_NAMES, TEST_SEED, writ
 from xprune.config import BUILTIN
 
 BUILTIN_TEST_PICTURES = 300
+BUILTIN_RECOVERY_PICTURES = 1000
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,18 @@ class PictureRequest:
 
 @dataclass(frozen=True)
 class PictureSets:
-    """Pictures for testing, and others for scoring and refitting."""
+    """Pictures for testing, and others for scoring and refitting.
+
+    Attributes:
+        test: Labelled; they serve for nothing else.
+        calibration: Those to score and refit on.
+        spare: More from where the calibration pictures are from, neither decoded nor matched;
+            those that a recovery may train on as well.
+    """
 
     test: Dataset
     calibration: Dataset
+    spare: Dataset
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -100,14 +109,15 @@ def split_and_match(
     if request.calibration is None and request.data == BUILTIN:
         request = replace(request, calibration=BUILTIN)
     if request.calibration is None:
-        calibration, test = _split(test, request)
+        calibration, test, spare = _split(test, request)
     else:
         calibration = _read(request, request.calibration, scenes / "calibration")
         _check_disjoint(test, calibration)
-        calibration = _some(
+        calibration, spare = _some_and_rest(
             calibration, request.calibration_count, request.seed, option="--calibration-images"
         )
-        test = _some(test, request.test_count, request.seed, option="--images")
+        if request.test_count is not None:
+            test, _ = _some_and_rest(test, request.test_count, request.seed, option="--images")
     # Labels before pictures, since decoding all of them may take minutes.
     test = match_classes(test, names)
     if not any(len(picture.boxes) for picture in test.pictures):
@@ -119,7 +129,40 @@ def split_and_match(
     return PictureSets(
         test=verify_pictures(test, skip_bad=request.skip_bad),
         calibration=verify_pictures(calibration, skip_bad=request.skip_bad),
+        spare=spare,
     )
+
+
+def recovery_set(
+    request: PictureRequest, sets: PictureSets, *, count: int | None, scenes: Path
+) -> Dataset:
+    """Return pictures to train on: those that were scored first, then others, no test picture.
+
+    The built-in scenes have no end: of them more are drawn.
+
+    Args:
+        request: What the run asks for.
+        sets: What `split_and_match` returned.
+        count: How many pictures; None for all there are.
+        scenes: A folder for the built-in scenes, where those are the calibration pictures.
+
+    Raises:
+        EdgeError: If there are fewer, or a class is not the detector's.
+    """
+    if sets.calibration.source == BUILTIN:
+        wanted = count or BUILTIN_RECOVERY_PICTURES
+        drawn = _read(replace(request, calibration_count=wanted), BUILTIN, scenes / "recovery")
+        return match_classes(drawn, sets.calibration.names)
+    spare = sets.spare
+    if spare.labelled:
+        spare = match_classes(spare, sets.calibration.names)
+    pictures = (*sets.calibration.pictures, *spare.pictures)
+    if count is not None and count > len(pictures):
+        raise EdgeError(
+            f"{len(pictures)} pictures of {sets.calibration.source} are not for testing, and "
+            f"--recover-images asks for {count}; give a lower one, or more as --calibration"
+        )
+    return replace(sets.calibration, pictures=pictures[:count], skipped=())
 
 
 def _read(request: PictureRequest, source: str, scenes: Path) -> Dataset:
@@ -143,7 +186,8 @@ def _read(request: PictureRequest, source: str, scenes: Path) -> Dataset:
     return replace(dataset, source=source)
 
 
-def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset]:
+def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset, Dataset]:
+    """Return the calibration pictures, the test pictures, and what is left."""
     pictures = _shuffled(dataset.pictures, request.seed)
     wanted = request.calibration_count + (request.test_count or 1)
     if len(pictures) < wanted:
@@ -153,21 +197,28 @@ def _split(dataset: Dataset, request: PictureRequest) -> tuple[Dataset, Dataset]
         )
     held, rest = (
         pictures[: request.calibration_count],
-        pictures[request.calibration_count :][: request.test_count],
+        pictures[request.calibration_count :],
     )
+    tested = rest[: request.test_count]
     # What reading skipped is listed once, with the test pictures.
-    return replace(dataset, pictures=held, skipped=()), replace(dataset, pictures=rest)
+    return (
+        replace(dataset, pictures=held, skipped=()),
+        replace(dataset, pictures=tested),
+        replace(dataset, pictures=rest[len(tested) :], skipped=()),
+    )
 
 
-def _some(dataset: Dataset, count: int | None, seed: int, *, option: str) -> Dataset:
-    if count is None:
-        return dataset
+def _some_and_rest(
+    dataset: Dataset, count: int, seed: int, *, option: str
+) -> tuple[Dataset, Dataset]:
     if count > len(dataset.pictures):
         raise EdgeError(
             f"{dataset.source} has {len(dataset.pictures)} pictures, and {option} asks for "
             f"{count}; give a lower {option}, or more pictures"
         )
-    return replace(dataset, pictures=_shuffled(dataset.pictures, seed)[:count])
+    shuffled = _shuffled(dataset.pictures, seed)
+    some = replace(dataset, pictures=shuffled[:count])
+    return some, replace(dataset, pictures=shuffled[count:], skipped=())
 
 
 def _shuffled(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:

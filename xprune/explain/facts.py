@@ -119,6 +119,7 @@ def environment(
     run = (
         Fact("Model", wording.text_of(look_up(model, "name"))),
         Fact("Input", _input_size(look_up(model, "imgsz"))),
+        *_base_input(model),
         Fact("Licence", wording.text_of(look_up(model, "licence"))),
         Fact("Seed", wording.text_of(summary.get("seed"))),
         *(Fact(name, wording.text_of(digest), code=True) for name, digest in files),
@@ -177,6 +178,13 @@ def _asked(plan: Mapping[str, Any]) -> str:
 
 def _with_unit(seconds: float | None) -> str:
     return wording.MISSING if seconds is None else f"{wording.milliseconds(seconds)} ms"
+
+
+def _base_input(model: object) -> tuple[Fact, ...]:
+    """Return the input of the unpruned model where it is another one."""
+    base = look_up(model, "base_imgsz")
+    same = base is None or base == look_up(model, "imgsz")
+    return () if same else (Fact("Input before", _input_size(base)),)
 
 
 def _input_size(size: object) -> str:

@@ -34,10 +34,17 @@ BUILD_ERRORS = (
 
 @dataclass(frozen=True)
 class Targets:
-    """What one picture should show: boxes (N, 4) ltrb in input pixels, labels (N,) int64."""
+    """What one picture should show.
+
+    Attributes:
+        boxes: (N, 4) ltrb in input pixels.
+        labels: (N,) int64.
+        scores: (N,) in (0, 1], how sure it is that they are there; None for certain.
+    """
 
     boxes: Tensor
     labels: Tensor
+    scores: Tensor | None = None
 
 
 def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
@@ -122,6 +129,54 @@ def picture_losses(
         total, _ = criterion(alone, _batch_of_one(target, alone["feats"][0], _head(network)))
         losses.append(total.sum())
     return torch.stack(losses)
+
+
+def batch_loss(
+    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
+) -> Tensor:
+    """Return Ultralytics' training loss of a batch, as its own trainer has it, by picture.
+
+    Where targets have scores, the class scores that the loss wants are multiplied by them: what
+    a teacher is half sure of is worth half as much, and is wanted at half the score.
+
+    Args:
+        network: The network that made `outputs`.
+        outputs: From `head_outputs`, for B pictures.
+        targets: One per picture; a picture without boxes is allowed.
+
+    Returns:
+        A number, the weighted sum of box, class and distribution loss, differentiable.
+    """
+    stand_in = SimpleNamespace(args=GAINS, model=network.model, parameters=network.parameters)
+    criterion = part("utils.loss", "v8DetectionLoss")(stand_in)
+    head = _head(network)
+    parts = [_batch_of_one(target, outputs["feats"][0], head) for target in targets]
+    for index, one in enumerate(parts):
+        one["batch_idx"] = one["batch_idx"] + index
+    batch = {key: torch.cat([one[key] for one in parts]) for key in parts[0]}
+    if any(target.scores is not None for target in targets):
+        criterion.assigner = _SureAssigner(criterion.assigner, targets)
+    total, _ = criterion(outputs, batch)
+    result: Tensor = total.sum() / len(targets)
+    return result
+
+
+class _SureAssigner:
+    """Ultralytics' assignment of targets to places, what it wants times how sure that is."""
+
+    def __init__(self, assign: Any, targets: Sequence[Targets]) -> None:
+        self.assign = assign
+        self.targets = targets
+
+    def __call__(self, scores: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        labels, boxes, wanted, found, which = self.assign(scores, *rest)
+        most = max(1, *(len(target.labels) for target in self.targets))
+        sure = torch.ones(len(self.targets), most, device=wanted.device, dtype=wanted.dtype)
+        for row, target in zip(sure, self.targets, strict=True):
+            if target.scores is not None:
+                row[: len(target.scores)] = target.scores.to(row)
+        factors = sure.gather(1, which.long().clamp_max(most - 1))
+        return labels, boxes, wanted * factors.unsqueeze(-1), found, which
 
 
 def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:

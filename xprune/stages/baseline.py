@@ -18,14 +18,15 @@ def export_baseline(bench: Workbench) -> None:
     run = bench.run
     there = intact_manifest(run.file(BASELINE_FOLDER))
     # A plan may have been made before --raw was asked for: both must end alike.
-    if there is not None and (there.output.kind == "raw") == run.config.raw:
+    same_end = there is not None and (there.output.kind == "raw") == run.config.raw
+    if there is not None and same_end and there.input.size == bench.base_size:
         return
     bench.say("Exporting the unpruned model")
     build_artifact(
         bench.decoded(bench.detector.network),
         folder=run.file(BASELINE_FOLDER),
         card=bench.card,
-        size=bench.size,
+        size=bench.base_size,
         raw=run.config.raw,
         pictures=bench.probe_pictures(),
         provenance={"weights_sha256": bench.detector.weights_sha256, "pruned": False},

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from exporters.bundle import build_artifact
-from runtime_bench.errors import EdgeError
 from xprune.attribution.scores import read_scores
+from xprune.config import TRAININGS
 from xprune.models.detector import Detector
-from xprune.models.load import load_detector
 from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import export_baseline, intact_manifest
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.recover import RECOVERED_FILE, load_made
 from xprune.stages.rewrites import REWRITES_FILE, rewrite_trials
 from xprune.stages.workbench import Workbench
 
@@ -23,10 +23,15 @@ MODEL = f"{ARTIFACT_FOLDER}/model.onnx"
 INPUTS = (SCORES_FILE, PLAN_FILE, PRUNED_FILE, REWRITES_FILE)
 
 
+def _inputs(bench: Workbench) -> tuple[str, ...]:
+    trained = bench.run.config.recover in TRAININGS
+    return (*INPUTS, RECOVERED_FILE) if trained else INPUTS
+
+
 def export(bench: Workbench) -> None:
     """Write the artifact and, to compare with, the unpruned one, unless both are there."""
     run = bench.run
-    if run.is_done(STAGE, inputs=INPUTS, outputs=(MODEL,)):
+    if run.is_done(STAGE, inputs=_inputs(bench), outputs=(MODEL,)):
         if intact_manifest(run.file(ARTIFACT_FOLDER)):
             export_baseline(bench)
             bench.say("The artifact is exported already")
@@ -51,22 +56,17 @@ def export(bench: Workbench) -> None:
             "rewrites": {trial.name: trial.ratio for trial in kept},
         },
     )
-    run.mark_done(STAGE, inputs=INPUTS)
+    run.mark_done(STAGE, inputs=_inputs(bench))
 
 
 def load_pruned(bench: Workbench) -> Detector:
-    """Return the pruned detector from its file alone.
+    """Return the detector to export from its file alone: pruned, and trained if that was asked.
 
     Raises:
         EdgeError: If the file is of a model with other classes or another stride.
     """
-    pruned = load_detector(str(bench.run.file(PRUNED_FILE)))
-    if (pruned.names, pruned.stride) != (bench.detector.names, bench.detector.stride):
-        raise EdgeError(
-            f"{bench.run.file(PRUNED_FILE)} is not made from {bench.run.config.model}; "
-            "remove it and run `xprune-edge prune` again"
-        )
-    return pruned
+    trained = bench.run.config.recover in TRAININGS
+    return load_made(bench, RECOVERED_FILE if trained else PRUNED_FILE)
 
 
 def _provenance(bench: Workbench, made: PrunePlan, pictures: list[str]) -> dict[str, object]:

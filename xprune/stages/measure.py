@@ -71,7 +71,7 @@ def _compare(bench: Workbench) -> Comparison:
     """Time the unpruned and the pruned artifact in turn, on the same real pictures."""
     bench.say("Timing both models in turn")
     return compare_in_turn(
-        bench.runner(bench.run.file(BASELINE_MODEL)),
+        bench.base_runner(bench.run.file(BASELINE_MODEL)),
         bench.runner(bench.run.file(MODEL)),
         min_rounds=300,
         min_time_s=4.0,
@@ -87,7 +87,7 @@ def _of_rewrites(bench: Workbench) -> dict[str, object]:
     if kept:
         bench.say("Timing the unpruned model with and without rewrites in turn")
         comparison = compare_in_turn(
-            bench.runner(bench.run.file(BASELINE_MODEL)),
+            bench.runner(shipped_graph(bench, bench.unpruned_graph)),
             bench.runner(shipped_graph(bench, bench.unpruned_graph, kept)),
             min_rounds=150,
             min_time_s=2.0,
@@ -120,9 +120,10 @@ def _summary(
             "weights_sha256": detector.weights_sha256,
             "licence": detector.licence,
             "imgsz": list(bench.size),
+            "base_imgsz": list(bench.base_size),
         },
-        "before": _side(bench, detector, before, comparison.first_s),
-        "after": _side(bench, load_pruned(bench), after, comparison.second_s),
+        "before": _side(bench, detector, before, comparison.first_s, size=bench.base_size),
+        "after": _side(bench, load_pruned(bench), after, comparison.second_s, size=bench.size),
         "speedup": comparison.ratio,
         "speedup_interval": list(comparison.interval),
         "removed": [asdict(choice) for choice in made.choices],
@@ -138,7 +139,7 @@ def _summary(
         "machine": after.machine,
         "versions": _versions(),
         "seed": config.seed,
-        "command": command_of(config),
+        "command": command_of(bench.run.asked),
     }
 
 
@@ -151,7 +152,12 @@ def _planned_for(made: PrunePlan) -> dict[str, object]:
 
 
 def _side(
-    bench: Workbench, detector: Detector, result: BenchResult, times_s: tuple[float, ...]
+    bench: Workbench,
+    detector: Detector,
+    result: BenchResult,
+    times_s: tuple[float, ...],
+    *,
+    size: tuple[int, int],
 ) -> dict[str, object]:
     network = detector.network
     assert result.accuracy is not None
@@ -160,9 +166,7 @@ def _side(
         "ap50": result.accuracy.ap50,
         "latency_s": asdict(percentiles(times_s)),
         "parameters": sum(weight.numel() for weight in network.parameters()),
-        "macs": count_macs(
-            network, lambda: bench.forward(network, torch.zeros(1, 3, *bench.size))
-        ),
+        "macs": count_macs(network, lambda: bench.forward(network, torch.zeros(1, 3, *size))),
         "size_bytes": result.artifact.size_bytes,
         "peak_memory_bytes": result.peak_memory_bytes,
         "load_time_s": result.load_time_s,

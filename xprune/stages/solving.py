@@ -44,7 +44,7 @@ def _solved(
     cut, replacements = cut_network(bench, scores, chosen)
     names = [wanted.layer for wanted in replacements]
     layers = layers_to_solve(
-        cut, names, scores, convolutions=bench.run.config.recover == "refit"
+        cut, names, scores, convolutions=bench.run.config.recover != "none"
     )
     progress = iter(track(layers, label="Solving layers"))
     images = bench.calibration.images(0, REFIT_PICTURES)

@@ -44,7 +44,7 @@ def timed_plan(
     clock = Stopwatch(bench)
     goal = _wanted(asked, clock.base_s) * (1 + MARGIN)
     if clock.free >= goal:
-        bench.say(f"Rewrites alone give {clock.free:.3f} times the speed; nothing has to go")
+        bench.say(f"It is {clock.free:.3f} times as fast already; no layer has to go")
         criterion = bench.run.config.criterion
         free = PrunePlan(criterion, asked, (), clock.base_s, predicted_speedup=clock.free)
         return with_measured(free, clock.free, clock.free_interval)

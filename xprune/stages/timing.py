@@ -33,17 +33,17 @@ class Stopwatch:
     network.
 
     Attributes:
-        base_s: Latency of the unpruned model as it ships, without rewrites.
+        base_s: Latency of the unpruned model as it ships, without rewrites, at its base size.
         raw_s: Latency of the unpruned graph with a raw output, rewritten.
         extra_s: What shipping adds to such a graph, mostly NMS; below 0 where rewrites around
             NMS win more. At first that of the unpruned model, then of the plan solved last.
-        free: What rewrites alone deliver.
+        free: What rewrites and another input size deliver with no layer touched.
         free_interval: Its 95 % interval.
     """
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._base = bench.runner(bench.run.file(BASELINE_MODEL))
+        self._base = bench.base_runner(bench.run.file(BASELINE_MODEL))
         kept = kept_rewrites(bench)
         raw = bench.runner(raw_as_timed(bench, bench.unpruned_graph))
         finished = bench.runner(shipped_graph(bench, bench.unpruned_graph, kept))
@@ -56,9 +56,10 @@ class Stopwatch:
         )
         self.base_s, self.raw_s, finished_s = (float(np.median(times)) for times in times_s)
         self.extra_s = finished_s - self.raw_s
-        # Without rewrites the two graphs are one, whatever a busy machine says.
-        self.free = self.base_s / finished_s if kept else 1.0
-        self.free_interval = ratio_interval(times_s[0], times_s[2]) if kept else (1.0, 1.0)
+        # Else the two graphs are one, whatever a busy machine says.
+        differ = bool(kept) or bench.size != bench.base_size
+        self.free = self.base_s / finished_s if differ else 1.0
+        self.free_interval = ratio_interval(times_s[0], times_s[2]) if differ else (1.0, 1.0)
 
     def raw_latency_s(self, raw_graph: bytes) -> tuple[float, float]:
         """Return the latency of a cut network's raw graph, rewritten, and half its interval."""

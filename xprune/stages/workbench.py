@@ -22,16 +22,18 @@ from exporters.probes import make_probes
 from runtime_bench.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import read_picture
+from runtime_bench.preprocess import letterbox, read_picture
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 from xprune.config import BUILTIN
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.pool import PicturePool, read_pool
 from xprune.data.sets import (
     PictureRequest,
     PictureSets,
     class_names,
     read_labelled,
+    recovery_set,
     split_and_match,
 )
 from xprune.layers.candidates import Candidate, find_candidates
@@ -73,6 +75,7 @@ class Workbench:
         Raises:
             EdgeError: If the model or the pictures cannot be used as they were asked for.
         """
+        _ = self.base_size
         blank = self.forward(self.detector.network, torch.zeros(1, 3, *self.size))
         places = blank["scores"].shape[-1]
         if places < LEAST_PLACES:
@@ -101,9 +104,17 @@ class Workbench:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Input (height, width) in pixels."""
-        wanted = self.run.config.imgsz or self.detector.imgsz or (DEFAULT_SIDE_PX,) * 2
+        """Input (height, width) in pixels; that of the base while it is still open."""
+        config = self.run.config
+        given = config.base_imgsz if isinstance(config.imgsz, str) else config.imgsz
+        wanted = given or self.detector.imgsz or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
         return check_size((wanted[0], wanted[1]), stride=self.detector.stride)
+
+    @cached_property
+    def base_size(self) -> tuple[int, int]:
+        """Input (height, width) in pixels of the unpruned model that speed-ups are against."""
+        wanted = self.run.config.base_imgsz
+        return check_size(wanted, stride=self.detector.stride) if wanted else self.size
 
     @cached_property
     def spec(self) -> InputSpec:
@@ -178,6 +189,16 @@ class Workbench:
         )
 
     @cached_property
+    def recovery_pool(self) -> PicturePool:
+        """The pictures that a recovery may train on, and hold out from it."""
+        config = self.run.config
+        found = recovery_set(
+            self._request, self.sets, count=config.recover_images, scenes=self._scenes
+        )
+        longest_px = max(2 * max(self.size), DEFAULT_SIDE_PX)
+        return read_pool(found.pictures, longest_px=longest_px, skip_bad=config.skip_bad)
+
+    @cached_property
     def targets(self) -> tuple[Targets, ...]:
         """What the detector should find on the calibration pictures."""
         if self.sets.calibration.labelled:
@@ -204,9 +225,22 @@ class Workbench:
         ]
 
     @cached_property
+    def base_images(self) -> list[Image]:
+        """The same pictures as `timed_images`, at the size that speed-ups are against."""
+        return (
+            self.timed_images if self.base_size == self.size else self.images_at(self.base_size)
+        )
+
+    @cached_property
     def unpruned_graph(self) -> bytes:
         """The unpruned network's ONNX with a raw output."""
         return self.raw_graph(self.detector.network)
+
+    def images_at(self, size: tuple[int, int]) -> list[Image]:
+        """Return the pictures of `timed_images` as inputs of another size."""
+        spec = InputSpec(size=size)
+        pixels = self.probe_pictures(len(self.timed_images))
+        return [letterbox(picture, spec)[0][None] for picture in pixels]
 
     def grey_image(self) -> Image:
         """Return an input (1, 3, H, W) without a picture on it."""
@@ -217,11 +251,17 @@ class Workbench:
         """How onnxruntime runs where models are timed in turn."""
         return SessionSettings(threads=self.run.config.threads, spinning=False)
 
-    def runner(self, model: Path | bytes) -> Callable[[], object]:
-        """Return a call that runs a model on the next of the timed pictures."""
+    def runner(
+        self, model: Path | bytes, images: Sequence[Image] | None = None
+    ) -> Callable[[], object]:
+        """Return a call that runs a model on the next picture, of `timed_images` by default."""
         session = open_session(model, self.session)
-        images = itertools.cycle(self.timed_images)
-        return lambda: session.run(next(images))
+        endless = itertools.cycle(self.timed_images if images is None else images)
+        return lambda: session.run(next(endless))
+
+    def base_runner(self, model: Path | bytes) -> Callable[[], object]:
+        """Return a call that runs a model of the base size on the next picture."""
+        return self.runner(model, self.base_images)
 
     def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run a network up to the raw outputs of its head."""

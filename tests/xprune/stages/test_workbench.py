@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import read_manifest
 from tests.xprune.stages.conftest import MakeBench
+from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 
 
 def test_the_check_writes_nothing(make_bench: MakeBench) -> None:
@@ -83,3 +85,22 @@ def test_the_built_in_model_keeps_its_names(make_bench: MakeBench, scenes_file: 
 
     assert len(bench.detector.names) == 8
     assert vars(bench)["said"] == []
+
+
+def test_speed_is_against_the_base_size(make_bench: MakeBench) -> None:
+    """Both sizes see the same pictures, each letterboxed for itself."""
+    bench = make_bench(imgsz=(64, 64), base_imgsz=(96, 128))
+
+    assert (bench.size, bench.base_size) == ((64, 64), (96, 128))
+    assert {image.shape for image in bench.base_images} == {(1, 3, 96, 128)}
+    assert len(bench.base_images) == len(bench.timed_images)
+
+    export_baseline(bench)
+
+    assert read_manifest(bench.run.file(BASELINE_FOLDER)).input.size == (96, 128)
+
+
+def test_a_base_size_that_the_network_cannot_take(make_bench: MakeBench) -> None:
+    """It is found with the other checks."""
+    with pytest.raises(EdgeError, match="input size 64x100 is not a multiple"):
+        make_bench(base_imgsz=(64, 100)).check()

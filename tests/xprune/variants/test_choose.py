@@ -1,0 +1,72 @@
+"""The choice itself: mildest first, and the best of what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runtime_bench.errors import EdgeError
+from xprune.config import make_config
+from xprune.variants import choose
+from xprune.variants.variant import Measured, Variant
+
+GOAL = 0.6
+FAST = Measured(Variant((224, 288), "float32"), 0.55, 0.70)
+FASTER = Measured(Variant((192, 256), "float32"), 0.45, 0.60)
+MILD = Measured(Variant((256, 320), "float32"), 0.65, 0.80)
+HARD = Measured(Variant((288, 320), "float32"), 0.80, 0.85)
+HARDEST = Measured(Variant((320, 320), "float32"), 0.90, 0.90)
+
+
+@pytest.mark.parametrize(
+    ("after", "tried", "best"),
+    [
+        ({FAST: 0.70, MILD: 0.75, HARD: 0.72}, [FAST, MILD, HARD], MILD),
+        ({FAST: 0.70, MILD: 0.66}, [FAST, MILD], FAST),
+        ({FAST: 0.70, MILD: 0.75, HARD: 0.78}, [FAST, MILD, HARD], HARD),
+        ({FAST: 0.70, MILD: None, HARD: 0.9}, [FAST, MILD], FAST),
+    ],
+)
+def test_from_mild_to_hard_until_it_gets_worse(
+    after: Mapping[Measured, float | None],
+    tried: list[Measured],
+    best: Measured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A faster one than the fastest that is needed only loses; not more than three are tried."""
+    asked: list[Measured] = []
+
+    def made_fast(bench: Any, one: Measured, *others: Any) -> Measured:
+        asked.append(one)
+        return replace(one, after=after[one], layers=1)
+
+    monkeypatch.setattr(choose, "_made_fast", made_fast)
+    refused = replace(FAST, refused="slower", variant=Variant((256, 256), "float32"))
+
+    done = choose._tried(
+        _bench(),
+        [FASTER, FAST, refused, MILD, HARD, HARDEST],
+        GOAL,
+        agreement=SimpleNamespace(),
+        run_line=lambda bench, last: None,
+    )
+
+    assert asked == tried
+    assert choose._best(_bench(), done).variant == best.variant
+
+
+def test_nothing_reaches_it() -> None:
+    """The last reason is told."""
+    failed = replace(HARD, refused="--speedup 3 was not reached")
+
+    with pytest.raises(EdgeError, match="no input size .* --speedup 3: 288x320-float32: --spe"):
+        choose._best(_bench(), [failed])
+
+
+def _bench() -> Any:
+    config = make_config({"model": "builtin", "imgsz": "auto", "speedup": 3.0})
+    return SimpleNamespace(run=SimpleNamespace(config=config), say=lambda line: None)

@@ -1,0 +1,163 @@
+"""What a pruned network is taught by the unpruned one, without labels.
+
+Two things, on the same views of the pictures: what the unpruned network says at the same input
+size (knowledge distillation, Hinton et al. 2015), and what it finds on larger inputs, where it
+finds more, as targets of the family's own loss (data distillation, Radosavovic et al. 2018).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime_bench.decode import decode_yolo
+from runtime_bench.preprocess import letterbox
+from xprune.data.pool import PicturePool
+from xprune.data.views import (
+    View,
+    batch_views,
+    chosen_pictures,
+    moved_targets,
+    plain_view,
+    shown,
+)
+from xprune.models.families import MODELS
+from xprune.models.yolo import Targets
+from xprune.recovery.distances import feature_distances
+from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
+
+# What the parts of the loss count.
+OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 1.0
+# What scores less is no target; the others count as much as they score.
+LEAST_SCORE = 0.1
+TARGET_IOU = 0.65
+MOST_TARGETS = 300
+# A batch is of as many pictures as have these pixels: memory does not grow with the size.
+BATCH_PX = 16 * 320 * 320
+FEWEST, MOST = 4, 16
+
+
+@dataclass
+class Lessons:
+    """Batches of pictures with what is to be learnt from them.
+
+    Attributes:
+        bench: Of the run: its detector is the teacher.
+        pool: Pictures; the last of them are held out.
+        held_out: How many.
+        device: Where to compute.
+    """
+
+    bench: Workbench
+    pool: PicturePool
+    held_out: int
+    device: torch.device
+    _found: dict[int, Targets] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        teacher = copy.deepcopy(self.bench.detector.network).to(self.device)
+        self.teacher = teacher.to(memory_format=torch.channels_last)
+        self.family = MODELS[self.bench.detector.family]
+        self.sizes = [picture.size for picture in self.pool.pictures]
+        height, width = self.bench.size
+        self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
+        self.largest_px = max(*self.bench.detector.imgsz or (DEFAULT_SIDE_PX,), height, width)
+
+    @property
+    def taught(self) -> int:
+        """How many pictures are trained on."""
+        return len(self.pool) - self.held_out
+
+    def loss(self, network: nn.Module, step: int) -> Tensor:
+        """Return the loss of a step's pictures, each in a view of its own."""
+        seed = self.bench.run.config.seed
+        chosen = chosen_pictures(self.taught, batch=self.batch, seed=seed, step=step)
+        indices = [int(index) for index in chosen]
+        views = batch_views(indices, self.sizes, self.bench.spec, seed=seed, step=step)
+        return self._loss(network, views)
+
+    @torch.no_grad()
+    def held_out_loss(self, network: nn.Module) -> float:
+        """Return the loss on the pictures held out, as the network will see pictures."""
+        views = [
+            plain_view(index, self.sizes[index], self.bench.spec)
+            for index in range(self.taught, len(self.pool))
+        ]
+        total = 0.0
+        for start in range(0, len(views), self.batch):
+            some = views[start : start + self.batch]
+            total += float(self._loss(network, some)) * len(some)
+        return total / len(views)
+
+    def _loss(self, network: nn.Module, views: Sequence[View]) -> Tensor:
+        images = torch.stack(
+            [shown(self.pool.pixels(view.picture), view, self.bench.spec) for view in views]
+        )
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with _mixed(self.device):
+            outputs = self._forward(network, images)
+            with torch.no_grad():
+                wanted = self._forward(self.teacher, images)
+        loss: Tensor = OUTPUTS * self.family.output_distances(outputs, wanted).mean()
+        if FEATURES:
+            distances = feature_distances(outputs["feats"], wanted["feats"])
+            loss = loss + FEATURES * distances.mean()
+        if FOUND:
+            targets = [
+                moved_targets(self._on_picture(view.picture), view, self.bench.size)
+                for view in views
+            ]
+            loss = loss + FOUND * self.family.batch_loss(network, outputs, targets)
+        return loss
+
+    def _forward(self, network: nn.Module, images: Tensor) -> dict[str, Any]:
+        """Run a network; what comes out is in 32 bits whatever it was computed in."""
+        outputs: dict[str, Any] = self.family.head_outputs(network, images)
+        return {
+            name: [level.float() for level in value]
+            if isinstance(value, list)
+            else value.float()
+            for name, value in outputs.items()
+        }
+
+    def _on_picture(self, index: int) -> Targets:
+        """Return what the teacher finds on a picture, found once, in pixels of the picture."""
+        if index not in self._found:
+            self._found[index] = self._detect(self.pool.pixels(index))
+        return self._found[index]
+
+    @torch.no_grad()
+    def _detect(self, pixels: Tensor) -> Targets:
+        # One by one: what is found must not depend on which others a stopped run still lacks.
+        height, width = pixels.shape[1:]
+        scale, stride = self.largest_px / max(height, width), self.bench.detector.stride
+        sides = [max(-(-round(side * scale) // stride), 1) * stride for side in (height, width)]
+        spec = replace(self.bench.spec, size=(sides[0], sides[1]))
+        image, placement = letterbox(pixels.permute(1, 2, 0).numpy(), spec)
+        with _mixed(self.device):
+            decoded = self.family.decoded(self.teacher)
+            raw = decoded(torch.from_numpy(image)[None].to(self.device))[0]
+        found = decode_yolo(
+            raw.float().cpu().numpy(),
+            min_score=LEAST_SCORE,
+            iou=TARGET_IOU,
+            max_boxes=MOST_TARGETS,
+        )
+        return Targets(
+            torch.from_numpy(placement.to_picture(found.boxes)),
+            torch.from_numpy(found.labels),
+            torch.from_numpy(found.scores),
+        )
+
+
+def _mixed(device: torch.device) -> AbstractContextManager[object]:
+    """Return what computes in 16 bits where that is fast and safe: on CUDA."""
+    bfloat = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    dtype = torch.bfloat16 if bfloat else torch.float16
+    return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")

@@ -1,0 +1,1 @@
+"""Which input size and precision? Tried on calibration pictures, timed on this machine."""

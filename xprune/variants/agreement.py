@@ -1,0 +1,95 @@
+"""How good is a model on calibration pictures? AP against labels, or a sharper look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from runtime_bench.accuracy import detect_all
+from runtime_bench.coco import average_precision
+from runtime_bench.dataset import Picture
+from runtime_bench.detections import Detections
+from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.session import open_session
+from xprune.stages.rewrites import shipped_graph
+from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
+from xprune.variants.folder import at_variant
+from xprune.variants.variant import Size, Variant
+
+PICTURES = 256
+
+
+class Agreement:
+    """Scores graphs on calibration pictures, never on test pictures.
+
+    Where these have no labels, the truth is what the unpruned model finds when it sees the
+    pictures larger than any variant does: of two sizes neither is its own judge.
+
+    Attributes:
+        reference: At which size it looked; None where the pictures have labels.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        pictures: Sequence[Picture] = bench.sets.calibration.pictures[:PICTURES]
+        self.reference: Size | None = None
+        if not bench.sets.calibration.labelled:
+            self.reference = reference_size(bench.base_size, bench.detector.stride)
+            pictures = self._with_own_boxes(pictures, self.reference)
+        self._pictures = pictures
+
+    def of(self, graph: bytes, size: Size) -> float:
+        """Return the AP of a graph that ends with NMS, for inputs of `size`."""
+        found = self._detect(graph, size, self._pictures)
+        names = self._bench.detector.names
+        return average_precision(self._pictures, found, names).ap
+
+    def _with_own_boxes(self, pictures: Sequence[Picture], size: Size) -> list[Picture]:
+        looking = at_variant(self._bench, Variant(size, "float32"))
+        graph = shipped_graph(looking, looking.unpruned_graph, raw=False)
+        min_score = self._bench.run.config.conf
+        labelled = []
+        for picture, found in zip(pictures, self._detect(graph, size, pictures), strict=True):
+            kept = found.scores >= min_score
+            labelled.append(
+                replace(
+                    picture,
+                    boxes=found.boxes[kept],
+                    labels=found.labels[kept],
+                    crowd=np.zeros(int(kept.sum()), dtype=bool),
+                )
+            )
+        if not any(len(picture.boxes) for picture in labelled):
+            raise EdgeError(
+                f"the unpruned model finds nothing on {len(labelled)} calibration pictures "
+                f"with a score of {min_score}, so sizes and precisions cannot be compared; "
+                "give pictures with objects, or a lower --conf"
+            )
+        return labelled
+
+    def _detect(
+        self, graph: bytes, size: Size, pictures: Sequence[Picture]
+    ) -> list[Detections]:
+        card = self._bench.card
+        manifest = Manifest(
+            model_name=card.model_name,
+            family=card.family,
+            licence=card.licence,
+            names=card.names,
+            stride=card.stride,
+            input=InputSpec(size=size),
+            output=OutputSpec(),
+            files={},
+        )
+        session = open_session(graph, self._bench.session)
+        return detect_all(session.run, manifest, pictures)
+
+
+def reference_size(base: Size, stride: int) -> Size:
+    """Return the size at which the unpruned model shows what is there: twice, or 640 px."""
+    scale = max(1.0, min(2.0, DEFAULT_SIDE_PX / max(base)))
+    height, width = (max(stride, int(side * scale) // stride * stride) for side in base)
+    return height, width

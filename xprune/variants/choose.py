@@ -1,0 +1,129 @@
+"""Choose input size, precision and layers together, for the speed that was asked.
+
+Sizes and precisions are what a user reaches for first; a layer goes only where that keeps more.
+Every variant of the unpruned model is timed in turn with the base and scored on calibration
+pictures. Whoever is fast enough stands as it is; from the others as many layers are replaced as
+it takes, mildest first, and what then agrees best with the truth is chosen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+from runtime_bench.errors import EdgeError
+from xprune.attribution.scores import read_scores
+from xprune.pruning.plan import read_plan
+from xprune.stages.attribute import SCORES_FILE
+from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
+from xprune.stages.export import load_pruned
+from xprune.stages.plan import PLAN_FILE, request
+from xprune.stages.rewrites import kept_rewrites, shipped_graph
+from xprune.stages.workbench import Workbench
+from xprune.variants.agreement import Agreement
+from xprune.variants.document import VARIANTS_FILE, read_chosen, settings_of, write_variants
+from xprune.variants.folder import at_variant, settled, take_over
+from xprune.variants.lineup import Lineup
+from xprune.variants.variant import Measured
+
+RunLine = Callable[[Workbench, str], None]
+
+# Variants whose layers are replaced to see what that leaves: each takes minutes.
+MOST_TRIED = 3
+
+
+def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
+    """Return a workbench whose input size and precision are settled; leaves `variants.json`.
+
+    Args:
+        bench: Of a run that leaves size, precision, or both open.
+        run_line: Runs a workbench's stages up to the one that is named.
+
+    Raises:
+        EdgeError: If no variant reaches the speed that was asked.
+    """
+    path, settings = bench.run.file(VARIANTS_FILE), settings_of(bench)
+    chosen = read_chosen(path, settings) if path.exists() else None
+    if chosen is None:
+        export_baseline(bench)
+        agreement = Agreement(bench)
+        measured, goal = Lineup(bench, request(bench.run.config), agreement).measured()
+        _tell(bench, measured, goal)
+        tried = _tried(bench, measured, goal, agreement=agreement, run_line=run_line)
+        chosen = _best(bench, tried).variant
+        take_over(bench, chosen)
+        known = {one.variant: one for one in tried}
+        all_of_them = [known.get(one.variant, one) for one in measured]
+        write_variants(path, settings, chosen, all_of_them, goal=goal)
+    bench.say(f"Input {chosen.size[0]}x{chosen.size[1]} in {chosen.precision}")
+    return settled(bench, chosen)
+
+
+def _tried(
+    bench: Workbench,
+    measured: list[Measured],
+    goal: float,
+    *,
+    agreement: Agreement,
+    run_line: RunLine,
+) -> list[Measured]:
+    """Make the most promising variants as fast as is wanted, and score what is left of them.
+
+    The one that is fast enough as it is comes first, then those that need the fewest layers;
+    as soon as one does worse than the best before it, those that need more are left alone.
+    """
+    left = [one for one in measured if not one.refused]
+    # In order of latency, each agrees better than the one before it.
+    fast = [one for one in left if one.latency_ratio <= goal]
+    slow = [one for one in left if one.latency_ratio > goal]
+    tried: list[Measured] = []
+    for one in [*fast[-1:], *slow][:MOST_TRIED]:
+        done = _made_fast(bench, one, agreement, run_line)
+        best = max((other.after or 0.0 for other in tried), default=0.0)
+        tried.append(done)
+        if (done.after or 0.0) < best:
+            break
+    return tried
+
+
+def _made_fast(
+    bench: Workbench, one: Measured, agreement: Agreement, run_line: RunLine
+) -> Measured:
+    """Replace what has to go for the speed that is wanted, and score what is left."""
+    sub = at_variant(bench, one.variant)
+    shutil.copytree(
+        bench.run.file(BASELINE_FOLDER), sub.run.file(BASELINE_FOLDER), dirs_exist_ok=True
+    )
+    try:
+        run_line(sub, "prune")
+        made = read_plan(
+            sub.run.file(PLAN_FILE), read_scores(sub.run.file(SCORES_FILE)).candidates
+        )
+        raw = sub.raw_graph(load_pruned(sub).network)
+    except EdgeError as error:
+        bench.say(f"  {one.variant.name}: {error}")
+        return replace(one, refused=str(error))
+    graph = shipped_graph(sub, raw, kept_rewrites(sub), raw=False)
+    after = agreement.of(graph, one.variant.size)
+    layers = len(made.choices)
+    bench.say(f"{one.variant.name} with {layers} layers replaced: agreement {after:.4f}")
+    return replace(one, after=after, layers=layers)
+
+
+def _best(bench: Workbench, tried: list[Measured]) -> Measured:
+    made = [one for one in tried if one.after is not None]
+    if not made:
+        why = f": {tried[-1].variant.name}: {tried[-1].refused}" if tried else ""
+        raise EdgeError(
+            f"no input size and precision reaches {request(bench.run.config)}{why}; "
+            "ask for less"
+        )
+    return max(made, key=lambda one: one.after or 0.0)
+
+
+def _tell(bench: Workbench, measured: list[Measured], goal: float) -> None:
+    bench.say(f"Wanted: {goal:.3f} of the latency of the unpruned model")
+    for one in measured:
+        what = f"{one.latency_ratio:.3f} of the latency, agreement {one.agreement:.4f}"
+        bench.say(f"  {one.variant.name}: {one.refused or what}")

@@ -1,0 +1,59 @@
+"""The folder of one variant: a run like any other, inside the run that chooses."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+from xprune.run_folder import STAGES_FILE, RunFolder
+from xprune.stages.attribute import DATA_FILE, SCORES_FILE
+from xprune.stages.latency import LATENCY_FILE
+from xprune.stages.plan import PLAN_FILE
+from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.rewrites import REWRITES_FILE
+from xprune.stages.workbench import Workbench
+from xprune.variants.variant import Variant
+
+VARIANTS_FOLDER = "variants"
+# What a run takes over from its variant; a file that says it is done comes last.
+TAKEN = (
+    DATA_FILE,
+    SCORES_FILE,
+    REWRITES_FILE,
+    LATENCY_FILE,
+    PLAN_FILE,
+    PRUNED_FILE,
+    STAGES_FILE,
+)
+
+
+def at_variant(bench: Workbench, variant: Variant) -> Workbench:
+    """Return a workbench of a variant: same detector and pictures, a folder of its own."""
+    folder = bench.run.file(f"{VARIANTS_FOLDER}/{variant.name}")
+    other = Workbench(
+        RunFolder(folder, settled(bench, variant).run.config),
+        lambda line: bench.say(f"  {variant.name}: {line}"),
+    )
+    vars(other).update(detector=bench.detector, sets=bench.sets)
+    return other
+
+
+def settled(bench: Workbench, variant: Variant) -> Workbench:
+    """Return a workbench of the same folder in which size and precision are settled."""
+    config = replace(
+        bench.run.config,
+        imgsz=variant.size,
+        base_imgsz=bench.base_size,
+        precision=variant.precision,
+    )
+    other = Workbench(bench.run.settled(config), bench.say)
+    vars(other).update(detector=bench.detector, sets=bench.sets)
+    return other
+
+
+def take_over(bench: Workbench, variant: Variant) -> None:
+    """Copy what was made for a variant into the run's own folder, to go on from."""
+    source = bench.run.file(f"{VARIANTS_FOLDER}/{variant.name}")
+    for name in TAKEN:
+        if (source / name).exists():
+            shutil.copyfile(source / name, bench.run.file(name))

@@ -1,0 +1,124 @@
+"""Which variants of the unpruned model are there, how fast is each, and how good?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from runtime_bench.compare import time_in_turn
+from runtime_bench.progress import track
+from xprune.config import AUTO, PRECISIONS
+from xprune.pruning.plan import Request
+from xprune.stages.baseline import BASELINE_MODEL
+from xprune.stages.rewrites import kept_rewrites, shipped_graph
+from xprune.stages.timed_plan import MARGIN
+from xprune.stages.workbench import Workbench
+from xprune.variants.agreement import Agreement
+from xprune.variants.folder import at_variant
+from xprune.variants.sizes import worthy_sizes
+from xprune.variants.variant import Measured, Variant, refuse_dominated
+
+# What a variant lacks in speed is asked of its layers, but no more than this.
+LEAST_FROM_LAYERS = 0.62
+# A variant this much faster than asked only loses accuracy.
+TOO_FAST = 0.75
+MOST_SIZES = 8
+ROUNDS = 80
+
+Ratios = dict[Variant, float]
+
+
+class Lineup:
+    """Measures the variants of one run, all in turn with the unpruned base."""
+
+    def __init__(self, bench: Workbench, asked: Request, agreement: Agreement) -> None:
+        self._bench = bench
+        self._asked = asked
+        self._agreement = agreement
+        self._rewrites: dict[str, tuple[str, ...]] = {}
+
+    def measured(self) -> tuple[list[Measured], float]:
+        """Return the variants in order of latency, and the share of it that is wanted."""
+        base = self._bench.base_size
+        graphs = {
+            variant: self._graph(variant)
+            for variant in (Variant(base, name) for name in self._precisions())
+        }
+        ratios, goal = self._timed(graphs)
+        wanted = [variant for one in graphs for variant in self._worthy(one, ratios, goal)]
+        for variant in track(wanted, label="Exporting sizes and precisions"):
+            if variant not in graphs:
+                graphs[variant] = self._graph(variant)
+        self._bench.say(f"Timing {len(graphs)} variants in turn")
+        ratios, goal = self._timed(graphs)
+        measured = [
+            Measured(variant, ratios[variant], self._agreement.of(graph, variant.size))
+            for variant, graph in graphs.items()
+        ]
+        return [_out_of_reach(one, goal) for one in refuse_dominated(measured)], goal
+
+    def _precisions(self) -> tuple[str, ...]:
+        precision = self._bench.run.config.precision
+        return PRECISIONS if precision == AUTO else (precision,)
+
+    def _worthy(self, at_base: Variant, ratios: Ratios, goal: float) -> list[Variant]:
+        """Return the variants of one precision that may be worth it for the speed wanted."""
+        bench, ratio = self._bench, ratios[at_base]
+        plain = ratios.get(replace(at_base, precision=PRECISIONS[0]), ratio)
+        if ratio > plain:
+            return []  # slower than float32 where both are at the same size
+        if bench.run.config.imgsz != AUTO:
+            return [replace(at_base, size=bench.size)]
+        sizes = worthy_sizes(
+            at_base.size,
+            bench.detector.stride,
+            [picture.size for picture in bench.sets.calibration.pictures],
+            least=TOO_FAST * goal / ratio,
+            most=goal / ratio / LEAST_FROM_LAYERS,
+        )
+        step = -(-len(sizes) // MOST_SIZES)
+        return [replace(at_base, size=size) for size in sizes[:: step or 1]]
+
+    def _graph(self, variant: Variant) -> bytes:
+        """Return the unpruned model's graph as a variant would ship it.
+
+        Which rewrites are faster is tried at the first size of a precision only.
+        """
+        bench = at_variant(self._bench, variant)
+        kept = self._rewrites.get(variant.precision)
+        if kept is None:
+            kept = self._rewrites[variant.precision] = kept_rewrites(bench)
+        return shipped_graph(bench, bench.unpruned_graph, kept)
+
+    def _timed(self, graphs: Mapping[Variant, bytes]) -> tuple[Ratios, float]:
+        """Return the share of the base's latency that each takes, and the share wanted."""
+        bench = self._bench
+        arms = [
+            bench.base_runner(bench.run.file(BASELINE_MODEL)),
+            *(
+                bench.runner(graph, bench.images_at(variant.size))
+                for variant, graph in graphs.items()
+            ),
+        ]
+        times_s = time_in_turn(
+            arms, min_rounds=ROUNDS, min_time_s=2.0, max_time_s=60.0, seed=bench.run.config.seed
+        )
+        base_s, *medians = (float(np.median(times)) for times in times_s)
+        speedup = self._asked.wanted_speedup(base_s)
+        assert speedup is not None, "checked with the options"
+        goal = 1 / (speedup * (1 + MARGIN))
+        return {v: median / base_s for v, median in zip(graphs, medians, strict=True)}, goal
+
+
+def _out_of_reach(one: Measured, goal: float) -> Measured:
+    """Return a variant, refused if layers would have to give more than they can."""
+    needed = goal / one.latency_ratio
+    if one.refused or needed >= LEAST_FROM_LAYERS:
+        return one
+    reason = (
+        f"too slow: layers would have to leave {needed:.2f} of its time, and a plan is asked "
+        f"for {LEAST_FROM_LAYERS} at least"
+    )
+    return replace(one, refused=reason)
