@@ -81,7 +81,7 @@ class Arm:
 
 def make_arm(ground: Ground, name: str, method: Method, budget: float) -> Arm:
     """Return a method's arm, made now unless it is there already and whole."""
-    folder = ground.folder / ARMS_FOLDER / f"{name}-{budget:g}"
+    folder = ground.folder / ARMS_FOLDER / folder_name(name, budget)
     key = _key(ground, name, method, budget)
     there = _read(folder, key)
     if there is not None:
@@ -99,6 +99,11 @@ def make_arm(ground: Ground, name: str, method: Method, budget: float) -> Arm:
     arm = Arm(name, budget, made, time.monotonic() - start_s, error)
     write_json(folder / ARM_FILE, _to_json(arm, key, ground.folder))
     return arm
+
+
+def folder_name(method: str, budget: float) -> str:
+    """Return what an arm's folder is called."""
+    return f"{method}-{budget:g}"
 
 
 def _key(ground: Ground, name: str, method: Method, budget: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from runtime_bench.compare import Comparison, compare_in_turn
 from runtime_bench.manifest import MODEL_FILE, InputSpec
 from runtime_bench.preprocess import letterbox
 from runtime_bench.session import open_session
-from xprune.config import make_config
+from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline, intact_manifest
+from xprune.stages.recover import STATE_FILE, recover_network
 from xprune.stages.rewrites import kept_rewrites
 from xprune.stages.workbench import TIMED_PICTURES, Image, Workbench
+from xprune.variants.agreement import Agreement
 
 BASE_FOLDER = "base"
 # What another workbench of the same model and pictures takes over.
@@ -90,13 +92,39 @@ class Ground:
             build_artifact(
                 bench.decoded(network),
                 folder=folder,
-                card=replace(self.bench.card),
+                card=self.bench.card,
                 size=bench.size,
                 pictures=bench.probe_pictures(),
                 rewrites=self.rewrites,
                 provenance=provenance or {},
             )
         return folder
+
+    def recovered(
+        self, bench: Workbench, network: nn.Module, folder: Path
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """Return a network after the recovery that every method gets, and what it reports.
+
+        Args:
+            bench: Of the size at which it will run.
+            network: That maps like the detector's; it is not changed.
+            folder: Keeps the state, so that a stopped recovery is gone on with.
+        """
+        settings = self.settings
+        if settings.recover not in TRAININGS:
+            return network, {}
+        done = recover_network(
+            bench, network, minutes=settings.recover_minutes, state=folder / STATE_FILE
+        )
+        return done.network, done.facts()
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        return Agreement(self.bench)
+
+    def agreement(self, artifact: Path, size: tuple[int, int]) -> float:
+        """Return how good an artifact is on calibration pictures; test pictures stay out."""
+        return self._agreement.of((artifact / MODEL_FILE).read_bytes(), size)
 
     def images(self, size: tuple[int, int]) -> Sequence[Image]:
         """Return the same real pictures (1, 3, H, W) for any size, to time on."""

@@ -29,18 +29,56 @@ FIT = 0.95
 Size = tuple[int, int]
 
 
-def input_method() -> Method:
-    """Return the method that runs the unpruned model on smaller and rectangular inputs."""
+def input_method(precision: str = "float32") -> Method:
+    """Return the method that runs the unpruned model on smaller and rectangular inputs.
+
+    Its weights stay as they were trained: it is what one flag gives.
+    """
 
     def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
         del folder  # an artifact of a size serves several budgets
-        sizes = SizeTimes(ground, "float32")
+        sizes = SizeTimes(ground, precision)
         return [
-            Made(artifact=sizes.artifact(size), imgsz=size, more={"ratio_alone": ratio})
-            for size, ratio in sizes.near(budget).items()
+            Made(artifact=sizes.artifact(size), imgsz=size, precision=precision)
+            for size in sizes.near(budget)
         ]
 
-    return Method("the unpruned model on a smaller or rectangular input", build)
+    words = "the trained weights on a smaller or rectangular input"
+    return Method(words if precision == "float32" else f"{words}, in {precision}", build)
+
+
+def knobs_method(precisions: Sequence[str]) -> Method:
+    """Return the method that turns every knob but layers: size, precision, rewrites.
+
+    What keeps most on the calibration pictures is taken, and recovered like any other.
+
+    Args:
+        precisions: To choose from.
+    """
+
+    def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
+        choices = []
+        for precision in precisions:
+            sizes = SizeTimes(ground, precision)
+            try:
+                choices += [
+                    (precision, size, sizes.artifact(size)) for size in sizes.near(budget)
+                ]
+            except EdgeError as error:
+                ground.say(f"{precision}: {error}")
+        if not choices:
+            raise EdgeError(f"no input size takes {budget:g} of the latency")
+        agreements = [ground.agreement(path, size) for _, size, path in choices]
+        precision, size, _ = choices[int(np.argmax(agreements))]
+        bench = ground.workbench(folder / "run", imgsz=size)
+        network, facts = ground.recovered(bench, bench.detector.network, folder)
+        artifact = ground.ship(bench, network, folder / "artifact", precision=precision)
+        more = {"chosen_from": len(choices), "agreement": max(agreements)}
+        return [Made(artifact, size, precision, recovered=facts, more=more)]
+
+    return Method(
+        "size, precision and rewrites, no layer touched", build, {"precisions": [*precisions]}
+    )
 
 
 class SizeTimes:

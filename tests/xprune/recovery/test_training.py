@@ -157,9 +157,7 @@ def test_the_best_is_kept_where_the_last_is_not_it():
         seen.append(copy.deepcopy(student))
         return [3.0, 2.0, 1.0, 4.0, 5.0][len(seen) - 1]
 
-    trained = train(
-        shifted(network()), lesson(held_out=measured), seconds=40, clock=ticks()
-    )
+    trained = train(shifted(network()), lesson(held_out=measured), seconds=40, clock=ticks())
 
     assert len(seen) == 5
     assert trained.progress.best_loss == 1.0
