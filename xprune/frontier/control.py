@@ -21,7 +21,8 @@ from xprune.stages.plan import PLAN_FILE
 def zeroed_method(label: str, *, like: str, **options: Any) -> Method:
     """Return the method that zeroes the layers which our line would replace.
 
-    There is no recovery, since a training would fill the weights again.
+    There is no recovery, since a training would fill the weights again, and no rewrite, so that
+    a latency ratio of 1 says what it should: nothing was won.
 
     Args:
         label: What it is, in a few words.
@@ -30,11 +31,13 @@ def zeroed_method(label: str, *, like: str, **options: Any) -> Method:
     """
 
     def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
-        run = run_line(ground, folder / RUN_FOLDER, last="plan", speedup=1 / budget, **options)
+        there = folder.with_name(folder_name(like, budget)) / RUN_FOLDER
+        place = there if (there / PLAN_FILE).exists() else folder / RUN_FOLDER
+        run = run_line(ground, place, last="plan", speedup=1 / budget, **options)
         layers = [choice.layer for choice in plan_of(run).choices]
         bench = ground.bench
         network = zeroed(bench.detector.network, layers)
-        artifact = ground.ship(bench, network, folder / "artifact")
+        artifact = ground.ship(bench, network, folder / "artifact", rewritten=False)
         removed = [{"layer": layer, "substitute": "zeroed weights"} for layer in layers]
         return [Made(artifact=artifact, imgsz=bench.size, removed=removed)]
 

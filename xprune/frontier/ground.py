@@ -85,9 +85,10 @@ class Ground:
         folder: Path,
         *,
         precision: str = "float32",
+        rewritten: bool = True,
         provenance: dict[str, object] | None = None,
     ) -> Path:
-        """Write a network's artifact as ours ships, rewritten; an intact one stays."""
+        """Write a network's artifact as ours ship; an intact one stays."""
         if intact_manifest(folder) is None:
             build_artifact(
                 bench.decoded(network),
@@ -95,7 +96,7 @@ class Ground:
                 card=self.bench.card,
                 size=bench.size,
                 pictures=bench.probe_pictures(),
-                rewrites=self.rewrites,
+                rewrites=self.rewrites if rewritten else (),
                 provenance=provenance or {},
             )
         return folder

@@ -11,7 +11,7 @@ from xprune.explain import wording
 from xprune.explain.frontier_chart import FrontierPoint, frontier_plot
 from xprune.explain.report import templates
 from xprune.frontier.result import OURS
-from xprune.frontier.table import HEADER, differences_of, markdown_of, rows_of
+from xprune.frontier.table import HEADER, differences_of, errors_of, markdown_of, rows_of
 
 MARKDOWN_FILE = "frontier.md"
 HTML_FILE = "frontier.html"
@@ -45,6 +45,7 @@ def _facts(content: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, o
         ),
         "header": HEADER,
         "rows": rows_of(content),
+        "errors": errors_of(content),
         "differences": differences_of(content),
         "methods": [(name, labels.get(name, "")) for name in used],
         "commands": list(dict.fromkeys(point["command"] for point in content["points"])),
