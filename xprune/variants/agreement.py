@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime_bench.accuracy import detect_all
 from runtime_bench.coco import average_precision
-from runtime_bench.dataset import Picture
+from runtime_bench.dataset import Picture, match_classes
 from runtime_bench.detections import Detections
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec, Manifest, OutputSpec
@@ -34,7 +34,7 @@ class Agreement:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        pictures: Sequence[Picture] = bench.sets.calibration.pictures[:PICTURES]
+        pictures = _pictures(bench)
         self.reference: Size | None = None
         if not bench.sets.calibration.labelled:
             self.reference = reference_size(bench.base_size, bench.detector.stride)
@@ -86,6 +86,17 @@ class Agreement:
         )
         session = open_session(graph, self._bench.session)
         return detect_all(session.run, manifest, pictures)
+
+
+def _pictures(bench: Workbench) -> Sequence[Picture]:
+    """Return pictures that layers were not scored on, where there are enough of them."""
+    calibration, spare = bench.sets.calibration, bench.sets.spare
+    if len(spare.pictures) < len(calibration.pictures):
+        return calibration.pictures[:PICTURES]
+    if spare.labelled:
+        spare = match_classes(spare, calibration.names)
+    # A recovery holds the last ones out.
+    return spare.pictures[-PICTURES:]
 
 
 def reference_size(base: Size, stride: int) -> Size:

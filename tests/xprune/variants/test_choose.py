@@ -37,7 +37,7 @@ def test_from_mild_to_hard_until_it_gets_worse(
     best: Measured,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A faster one than the fastest that is needed only loses; not more than three are tried."""
+    """A faster one than is needed only loses; not more than three are tried."""
     asked: list[Measured] = []
 
     def made_fast(bench: Any, one: Measured, *others: Any) -> Measured:
@@ -63,7 +63,7 @@ def test_nothing_reaches_it() -> None:
     """The last reason is told."""
     failed = replace(HARD, refused="--speedup 3 was not reached")
 
-    with pytest.raises(EdgeError, match="no input size .* --speedup 3: 288x320-float32: --spe"):
+    with pytest.raises(EdgeError, match=r"no input size .* --speedup 3: 288x320-float32: --spe"):
         choose._best(_bench(), [failed])
 
 
