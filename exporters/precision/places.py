@@ -29,6 +29,7 @@ class Places:
     Attributes:
         nodes: Names of the nodes, in the order of the graph.
         convolutions: For each layer (such as "model.0.conv") the names of its convolutions.
+        with_them: For each layer these and the pointwise nodes behind them, up to the next one.
         in_float: The layers whose convolutions stay in float, as wanted.
         tensors: Values that get a scale.
         activations: For those of them that go into nothing but one, "silu" or "sigmoid".
@@ -37,6 +38,7 @@ class Places:
 
     nodes: tuple[str, ...]
     convolutions: Mapping[str, tuple[str, ...]]
+    with_them: Mapping[str, tuple[str, ...]]
     in_float: tuple[str, ...]
     tensors: tuple[str, ...]
     activations: Mapping[str, str]
@@ -93,6 +95,7 @@ def find_places(model: onnx.ModelProto, in_float: Collection[str] = ()) -> Place
     return Places(
         nodes=tuple(node.name for node in nodes),
         convolutions={layer: tuple(names) for layer, names in convolutions.items()},
+        with_them=_with_them(nodes, chosen_convolutions=convolutions),
         in_float=tuple(kept),
         tensors=tuple(tensors),
         activations={name: kind for name, kind in activations.items() if kind},
@@ -161,6 +164,23 @@ class _Graph:
                 return None
             name = readers[0].output[0]
         return None
+
+
+def _with_them(
+    nodes: Iterable[onnx.NodeProto], *, chosen_convolutions: Mapping[str, Iterable[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return for each layer its convolutions and what only reads what they have given."""
+    of_node = {name: layer for layer, names in chosen_convolutions.items() for name in names}
+    owners: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        owner = of_node.get(node.name)
+        if owner is None and node.op_type in POINTWISE:
+            owner = owners.get(node.input[0])
+        if owner is not None:
+            owners.update(dict.fromkeys(node.output, owner))
+            found.setdefault(owner, []).append(node.name)
+    return {layer: tuple(names) for layer, names in found.items()}
 
 
 def _joined(graph: _Graph, nodes: Iterable[onnx.NodeProto]) -> tuple[tuple[str, ...], ...]:
