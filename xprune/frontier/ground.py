@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,11 @@ from torch import nn
 
 from exporters.bundle import build_artifact
 from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.latency import Clock
 from runtime_bench.manifest import MODEL_FILE, InputSpec
 from runtime_bench.preprocess import letterbox
 from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
 from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder
@@ -145,9 +148,19 @@ class Ground:
         rounds = FIRST_ROUNDS
         while True:
             timed: Comparison = compare_in_turn(
-                base, other, min_rounds=rounds, min_time_s=1.5, max_time_s=20.0
+                base,
+                other,
+                min_rounds=rounds,
+                min_time_s=1.5,
+                max_time_s=20.0,
+                clock=clock_for(self.bench.session),
             )
             low, high = timed.interval
             if high - low <= NARROW * timed.ratio or rounds >= MOST_ROUNDS:
                 return 1 / timed.ratio
             rounds *= 3
+
+
+def clock_for(session: SessionSettings) -> Clock:
+    """Return the clock to compare by: on one thread, one that other programs disturb less."""
+    return time.process_time if session.threads == 1 else time.perf_counter

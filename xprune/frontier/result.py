@@ -58,7 +58,7 @@ def measure_arms(
             for one in made
         },
         base_sha256=base_sha256,
-        threads=bench.run.config.threads,
+        session=bench.session,
         seed=bench.run.config.seed,
     )
     scorer = Scorer(ground.folder, bench.sets.test, bench.session, seed=bench.run.config.seed)

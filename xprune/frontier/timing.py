@@ -12,6 +12,8 @@ import numpy as np
 from runtime_bench.compare import ratio_interval, time_in_turn
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine import describe_machine
+from runtime_bench.settings import SessionSettings
+from xprune.frontier.ground import clock_for
 
 TIMING_FILE = "timing.json"
 MIN_ROUNDS = 200
@@ -43,7 +45,7 @@ def time_all(
     others: Mapping[str, Callable[[], Callable[[], object]]],
     *,
     base_sha256: str,
-    threads: int | None,
+    session: SessionSettings,
     seed: int,
 ) -> Timed:
     """Time the unpruned model and every artifact, unless just these were timed here already.
@@ -53,14 +55,14 @@ def time_all(
         base: Runs the unpruned model.
         others: By checksum, what opens an artifact and returns a call that runs it.
         base_sha256: The unpruned model's checksum.
-        threads: Of onnxruntime.
+        session: How onnxruntime runs.
         seed: Of the orders.
     """
     path = folder / TIMING_FILE
     machine = describe_machine()
     facts: dict[str, object] = {
         "models": [base_sha256, *sorted(others)],
-        "threads": threads,
+        "threads": session.threads,
         **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
     known = _read(path, facts)
@@ -74,6 +76,7 @@ def time_all(
         min_time_s=MIN_TIME_S * count,
         max_time_s=MOST_TIME_S * count,
         seed=seed,
+        clock=clock_for(session),
     )
     timed = _timed(names, times_s)
     content = {

@@ -63,7 +63,9 @@ def test_nothing_reaches_it() -> None:
     """The last reason is told."""
     failed = replace(HARD, refused="--speedup 3 was not reached")
 
-    with pytest.raises(EdgeError, match=r"no input size .* --speedup 3: 288x320-float32: --spe"):
+    with pytest.raises(
+        EdgeError, match=r"no input size .* --speedup 3: 288x320-float32: --spe"
+    ):
         choose._best(_bench(), [failed])
 
 
