@@ -54,20 +54,11 @@ def average_precision(
     Raises:
         EdgeError: If the pictures hold no box at all, since then there is nothing to score.
     """
-    assert len(pictures) == len(detections), "one Detections for each picture"
-    boxes = sum(int((~picture.crowd).sum()) for picture in pictures)
-    if boxes == 0:
-        raise EdgeError(f"no labelled box in {len(pictures)} pictures; pass labelled data")
-    found = _result_records(detections)
-    if not found:  # pycocotools cannot take an empty list
+    boxes = count_boxes(pictures)
+    scoring = matched(pictures, detections, names)
+    if scoring is None:
         return _nothing_found(pictures, names, boxes)
-    # pycocotools prints its progress to the output that is ours.
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = _truth(pictures, names)
-        truth.createIndex()
-        scoring = COCOeval(truth, truth.loadRes(found), "bbox")
-        scoring.evaluate()
         scoring.accumulate()
         scoring.summarize()
     # Axes: overlap, recall, class, range of areas (first: all), detections (last: 100).
@@ -79,6 +70,45 @@ def average_precision(
             by_class[name] = float(of_class[of_class > -1].mean())
     ap, ap50, ap75 = (float(scoring.stats[index]) for index in range(3))
     return Accuracy(ap, ap50, ap75, by_class, len(pictures), boxes)
+
+
+def count_boxes(pictures: Sequence[Picture]) -> int:
+    """Return how many boxes the labels hold, groups (crowds) left out.
+
+    Raises:
+        EdgeError: If there is none, since then there is nothing to score.
+    """
+    boxes = sum(int((~picture.crowd).sum()) for picture in pictures)
+    if boxes == 0:
+        raise EdgeError(f"no labelled box in {len(pictures)} pictures; pass labelled data")
+    return boxes
+
+
+def matched(
+    pictures: Sequence[Picture], detections: Sequence[Detections], names: Sequence[str]
+) -> COCOeval | None:
+    """Return pycocotools' scoring with every picture's detections matched to its labels.
+
+    Args:
+        pictures: Labelled, labels indexing `names`.
+        detections: One for each picture, in the same order.
+        names: The classes.
+
+    Returns:
+        None where nothing was found, which pycocotools cannot take.
+    """
+    assert len(pictures) == len(detections), "one Detections for each picture"
+    found = _result_records(detections)
+    if not found:
+        return None
+    # pycocotools prints its progress to the output that is ours.
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = _truth(pictures, names)
+        truth.createIndex()
+        scoring = COCOeval(truth, truth.loadRes(found), "bbox")
+        scoring.evaluate()
+    return scoring
 
 
 def _truth(pictures: Sequence[Picture], names: Sequence[str]) -> Record:

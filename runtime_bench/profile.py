@@ -3,7 +3,9 @@
 onnxruntime rewrites the graph on load, and the names with it: a convolution in its blocked
 layout is called after the value it gives ("…_nchwc"), SiLU becomes one QuickGelu node called
 after its Mul ("…/QuickGeluFusion/"), and nodes called ReorderInput and ReorderOutput appear
-between layouts. `source` is the name without these additions.
+between layouts. In a graph in 8 bits a pair is called after its value ("…_QuantizeLinear",
+"…_dq"), and Transpose nodes appear that no file has. `source` is the name without these
+additions.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ WARMUP_RUNS = 2
 _KERNEL = "_kernel_time"
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput"})
 _ADDED = re.compile(r"(^fused )|(_token_\d+|_nchwc|/\w+Fusion/?)$")
+_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_OF_PAIR = re.compile(r"_(QuantizeLinear|DequantizeLinear|q|dq)(_\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,11 @@ def source_of(name: str, op_type: str) -> str | None:
         return None
     while (shorter := _ADDED.sub("", name)) != name:
         name = shorter
-    return name
+    if op_type in _PAIR:
+        # What no layer has made is the picture, and a pair that was made on load has no name.
+        name = _OF_PAIR.sub("", name)
+        return name if "/" in name else None
+    return None if name == op_type == "Transpose" else name
 
 
 def _is_kernel(event: dict[str, Any]) -> bool:

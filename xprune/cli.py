@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime_bench.cli import COMMANDS, EdgeGroup
-from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.errors import UsageError
+from xprune.extra import need_prune_extra
+from xprune.frontier.cli import frontier
 from xprune.options import MODEL_OPTIONS, RUN_OPTIONS, with_options
 
 if TYPE_CHECKING:
@@ -183,7 +185,7 @@ def export(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
 def layers(latency: bool, as_json: bool, **options: Any) -> None:
     """List the layers that could go: type, shapes, parameters, multiply-adds."""
-    _need_prune_extra()
+    need_prune_extra()
     from xprune.layer_list import list_layers, show_layers
 
     rows = list_layers(_workbench(options), latency=latency)
@@ -228,7 +230,7 @@ def latency_table(
     They are the network and copies of it that hold each substitute; `xprune-edge time`, which
     needs no PyTorch, times them there.
     """
-    _need_prune_extra()
+    need_prune_extra()
     from xprune.stages.latency import write_graphs
 
     bench = _workbench_of(source, options)
@@ -246,6 +248,9 @@ def latency_table(
     click.echo(
         f"Wrote {out}; next, on the device: xprune-edge time {out.name} --out times.json"
     )
+
+
+main.add_command(frontier)
 
 
 def _workbench_of(source: str, options: dict[str, Any]) -> Workbench:
@@ -270,7 +275,7 @@ def _workbench_of(source: str, options: dict[str, Any]) -> Workbench:
 
 def _run_stages(last: str, options: dict[str, Any], *, new: bool = False) -> RunFolder:
     """Open the run's folder and run the stages up to `last`."""
-    _need_prune_extra()
+    need_prune_extra()
     from xprune.config import merged, read_config
     from xprune.run_folder import open_run
 
@@ -318,19 +323,3 @@ def _workbench(options: dict[str, Any]) -> Workbench:
 
     config = replace(make_config(_given(options)), data=None)
     return Workbench(RunFolder(Path(), config), _say)
-
-
-def _need_prune_extra() -> None:
-    """Raise unless the extra `prune` is installed."""
-    import importlib.util
-
-    missing = [
-        name
-        for name in ("torch", "ultralytics", "onnx", "onnxsim", "safetensors", "jinja2")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise EdgeError(
-            f"this command needs {', '.join(missing)}; "
-            "install them with: pip install 'xprune-edge[prune]' (Python 3.11 or newer)"
-        )

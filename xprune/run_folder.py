@@ -124,7 +124,7 @@ class RunFolder:
             "version": VERSION,
             "stage": self.stage,
             "options": options,
-            "files": _sums(self.config) if self.stage else {},
+            "files": checksums(self.config) if self.stage else {},
         }
         path = self.file(RUN_FILE)
         if not path.exists() or read_json(path) != content:
@@ -210,7 +210,7 @@ class Settled:
         """Return in words where `config` differs in what is settled."""
         if self.stage is None:
             return []
-        values, sums = config.to_json(), _sums(config)
+        values, sums = config.to_json(), checksums(config)
         differing = [
             difference(name, values[name], self.options[name])
             for name in options_until(self.stage)
@@ -275,7 +275,7 @@ def _numbered(model: str, number: int) -> Path:
     return Path("runs") / f"{Path(model).stem or 'run'}-{number}"
 
 
-def _sums(config: RunConfig) -> dict[str, str]:
+def checksums(config: RunConfig) -> dict[str, str]:
     """Return the checksum of every file that an option names; folders have none."""
     values = config.to_json()
     paths = {name: Path(str(values[name])) for name in FILE_OPTIONS if values[name]}

@@ -64,7 +64,7 @@ def write_report(
         "command": facts.command(summary),
         "licence": facts.copyleft_licence(summary),
     }
-    text = _templates().get_template("report.html.j2").render(sections)
+    text = templates().get_template("report.html.j2").render(sections)
     # A file name that is no valid UTF-8 holds lone surrogates, which no HTML file can hold.
     write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
 
@@ -107,7 +107,8 @@ def _samples(bench: Mapping[str, Any]) -> list[float]:
     return [value for value in values if value is not None and value >= 0]
 
 
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """Return the templates; everything printed in them is escaped."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("xprune.explain"),
         autoescape=True,

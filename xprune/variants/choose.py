@@ -17,8 +17,9 @@ from xprune.attribution.scores import read_scores
 from xprune.pruning.plan import read_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
-from xprune.stages.export import load_pruned
 from xprune.stages.plan import PLAN_FILE, request
+from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.recover import load_made
 from xprune.stages.rewrites import kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
@@ -100,7 +101,7 @@ def _made_fast(
         made = read_plan(
             sub.run.file(PLAN_FILE), read_scores(sub.run.file(SCORES_FILE)).candidates
         )
-        raw = sub.raw_graph(load_pruned(sub).network)
+        raw = sub.raw_graph(load_made(sub, PRUNED_FILE).network)
     except EdgeError as error:
         bench.say(f"  {one.variant.name}: {error}")
         return replace(one, refused=str(error))

@@ -1,0 +1,1 @@
+"""AP against measured latency: ours and the alternatives on the same axes, for every budget."""

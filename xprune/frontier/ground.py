@@ -1,0 +1,166 @@
+"""What all arms of a frontier stand on: the unpruned model, its pictures, and the clock."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from exporters.bundle import build_artifact
+from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.latency import Clock
+from runtime_bench.manifest import MODEL_FILE, InputSpec
+from runtime_bench.preprocess import letterbox
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+from xprune.config import TRAININGS, make_config
+from xprune.frontier.settings import FrontierSettings, Identity
+from xprune.run_folder import RunFolder
+from xprune.stages.baseline import BASELINE_FOLDER, export_baseline, intact_manifest
+from xprune.stages.recover import STATE_FILE, recover_network
+from xprune.stages.rewrites import kept_rewrites
+from xprune.stages.workbench import TIMED_PICTURES, Image, Workbench
+from xprune.variants.agreement import Agreement
+
+BASE_FOLDER = "base"
+# What another workbench of the same model and pictures takes over.
+SHARED = ("detector", "sets")
+SHARED_AT_ONE_SIZE = ("calibration", "targets", "candidates", "timed_images", "unpruned_graph")
+# Rounds are added until the interval of a ratio is this narrow, or there are so many.
+NARROW = 0.02
+FIRST_ROUNDS = 60
+MOST_ROUNDS = 600
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all arms of a frontier share.
+
+    Attributes:
+        folder: Of the frontier.
+        settings: What was asked for.
+        identity: What every arm depends on.
+        say: Tells a person, in one line, what is being done.
+    """
+
+    folder: Path
+    settings: FrontierSettings
+    identity: Identity
+    say: Callable[[str], None]
+
+    @cached_property
+    def bench(self) -> Workbench:
+        """The workbench of the unpruned model at the size that budgets are against."""
+        run = RunFolder(self.folder / BASE_FOLDER, self.settings.config)
+        return Workbench(run, self.say)
+
+    @cached_property
+    def base(self) -> Path:
+        """The artifact that budgets are against: unpruned, float32, in our plain export."""
+        export_baseline(self.bench)
+        return self.bench.run.file(BASELINE_FOLDER)
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """The rewrites that are faster here, for the unpruned model at its own size."""
+        return kept_rewrites(self.bench)
+
+    def workbench(self, folder: Path, **options: Any) -> Workbench:
+        """Return a workbench of the same model and pictures with other options."""
+        config = make_config({**self.settings.options, **options})
+        bench = Workbench(RunFolder(folder, config), self.say)
+        vars(bench).update({name: getattr(self.bench, name) for name in SHARED})
+        if bench.size == self.bench.size:
+            known = {k: v for k, v in vars(self.bench).items() if k in SHARED_AT_ONE_SIZE}
+            vars(bench).update(known)
+        return bench
+
+    def ship(
+        self,
+        bench: Workbench,
+        network: nn.Module,
+        folder: Path,
+        *,
+        precision: str = "float32",
+        rewritten: bool = True,
+        provenance: dict[str, object] | None = None,
+    ) -> Path:
+        """Write a network's artifact as ours ship; an intact one stays."""
+        if intact_manifest(folder) is None:
+            build_artifact(
+                bench.decoded(network),
+                folder=folder,
+                card=self.bench.card,
+                size=bench.size,
+                pictures=bench.probe_pictures(),
+                rewrites=self.rewrites if rewritten else (),
+                provenance=provenance or {},
+            )
+        return folder
+
+    def recovered(
+        self, bench: Workbench, network: nn.Module, folder: Path
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """Return a network after the recovery that every method gets, and what it reports.
+
+        Args:
+            bench: Of the size at which it will run.
+            network: That maps like the detector's; it is not changed.
+            folder: Keeps the state, so that a stopped recovery is gone on with.
+        """
+        settings = self.settings
+        if settings.recover not in TRAININGS:
+            return network, {}
+        done = recover_network(
+            bench, network, minutes=settings.recover_minutes, state=folder / STATE_FILE
+        )
+        return done.network, done.facts()
+
+    @cached_property
+    def _agreement(self) -> Agreement:
+        return Agreement(self.bench)
+
+    def agreement(self, artifact: Path, size: tuple[int, int]) -> float:
+        """Return how good an artifact is on calibration pictures; test pictures stay out."""
+        return self._agreement.of((artifact / MODEL_FILE).read_bytes(), size)
+
+    def images(self, size: tuple[int, int]) -> Sequence[Image]:
+        """Return the same real pictures (1, 3, H, W) for any size, to time on."""
+        pixels = self.bench.probe_pictures(TIMED_PICTURES)
+        return [letterbox(picture, InputSpec(size=size))[0][None] for picture in pixels]
+
+    def runner(self, artifact: Path, size: tuple[int, int]) -> Callable[[], object]:
+        """Return a call that runs an artifact on the next of the timed pictures."""
+        session = open_session(artifact / MODEL_FILE, self.bench.session)
+        images = itertools.cycle(self.images(size))
+        return lambda: session.run(next(images))
+
+    def latency_ratio(self, artifact: Path, size: tuple[int, int]) -> float:
+        """Return an artifact's latency as a share of the unpruned model's, timed in turn."""
+        base = self.runner(self.base, self.bench.size)
+        other = self.runner(artifact, size)
+        rounds = FIRST_ROUNDS
+        while True:
+            timed: Comparison = compare_in_turn(
+                base,
+                other,
+                min_rounds=rounds,
+                min_time_s=1.5,
+                max_time_s=20.0,
+                clock=clock_for(self.bench.session),
+            )
+            low, high = timed.interval
+            if high - low <= NARROW * timed.ratio or rounds >= MOST_ROUNDS:
+                return 1 / timed.ratio
+            rounds *= 3
+
+
+def clock_for(session: SessionSettings) -> Clock:
+    """Return the clock to compare by: on one thread, one that other programs disturb less."""
+    return time.process_time if session.threads == 1 else time.perf_counter

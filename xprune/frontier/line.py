@@ -1,0 +1,163 @@
+"""Methods that are plain runs of our line, each with other options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import atomic_folder, read_json
+from runtime_bench.manifest import read_manifest
+from xprune.attribution.criteria import ABLATION
+from xprune.attribution.scores import read_scores
+from xprune.config import AUTO, options_until
+from xprune.frontier.arms import Made, Method
+from xprune.frontier.ground import Ground
+from xprune.models.checkpoint import read_checkpoint
+from xprune.pipeline import run_until
+from xprune.pruning.plan import PrunePlan, read_plan
+from xprune.run_folder import RUN_FILE, RunFolder, open_run
+from xprune.stages.attribute import DATA_FILE, SCORES_FILE
+from xprune.stages.baseline import BASELINE_FOLDER
+from xprune.stages.export import ARTIFACT_FOLDER
+from xprune.stages.latency import LATENCY_FILE
+from xprune.stages.plan import PLAN_FILE
+from xprune.stages.recover import RECOVERED_FILE
+from xprune.stages.rewrites import REWRITES_FILE
+from xprune.variants.document import VARIANTS_FILE
+
+RUN_FOLDER = "run"
+# What a run would make alike: each file says what it holds for, and is made anew if it differs.
+ALIKE = (BASELINE_FOLDER, REWRITES_FILE, LATENCY_FILE)
+
+
+def line_method(label: str, **options: Any) -> Method:
+    """Return the method that runs our line with these options."""
+
+    def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
+        run = run_line(ground, folder / RUN_FOLDER, speedup=1 / budget, **options)
+        made = plan_of(run)
+        artifact = run.file(ARTIFACT_FOLDER)
+        manifest = read_manifest(artifact)
+        return [
+            Made(
+                artifact=artifact,
+                imgsz=manifest.input.size,
+                precision=_precision(run),
+                removed=[
+                    {"layer": c.layer, "substitute": c.substitute, "score": c.score}
+                    for c in made.choices
+                ],
+                plan=made.pairs,
+                recovered=_recovered(run),
+                more={"planned_latency_ratio": _planned(made)},
+            )
+        ]
+
+    return Method(label, build, facts=options)
+
+
+def run_line(
+    ground: Ground, folder: Path, *, last: str = "export", **options: Any
+) -> RunFolder:
+    """Run our line in `folder` up to the stage `last`, or go on with it."""
+    settings = ground.settings
+    given = {
+        **settings.options,
+        "imgsz": ground.bench.size,
+        "base_imgsz": ground.bench.size,
+        "recover": settings.recover,
+        "recover_minutes": settings.recover_minutes,
+        **options,
+    }
+    if folder.exists() and not (folder / RUN_FILE).exists():
+        shutil.rmtree(folder)  # killed before it was a run
+    run = open_run(folder, given, stage=last)
+    if run.stage is None:
+        _take_over(ground, run)
+    run_until(run, last, ground.say)
+    _hand_on(ground, run)
+    return run
+
+
+def plan_of(run: RunFolder) -> PrunePlan:
+    """Return the plan of a run."""
+    scores = read_scores(run.file(SCORES_FILE))
+    return read_plan(run.file(PLAN_FILE), scores.candidates)
+
+
+def _take_over(ground: Ground, run: RunFolder) -> None:
+    """Begin a run with what others have made alike."""
+    _ = ground.base, ground.rewrites  # made now if they are not there
+    run.settle("attribute")
+    for name in ALIKE:
+        _copy(ground.bench.run.file(name), run.file(name))
+    scores = _scores_folder(ground, run)
+    if scores is not None and scores.is_dir():
+        for name in (DATA_FILE, SCORES_FILE):
+            _copy(scores / name, run.file(name))
+        run.mark_done("attribute", inputs=())
+
+
+def _hand_on(ground: Ground, run: RunFolder) -> None:
+    """Keep what other runs would make alike."""
+    if run.config.imgsz == ground.bench.size:
+        _copy(run.file(LATENCY_FILE), ground.bench.run.file(LATENCY_FILE))
+    scores = _scores_folder(ground, run)
+    if scores is not None and not scores.exists():
+        with atomic_folder(scores) as partial:
+            for name in (DATA_FILE, SCORES_FILE):
+                _copy(run.file(name), partial / name)
+
+
+def _scores_folder(ground: Ground, run: RunFolder) -> Path | None:
+    """Return where scores of runs like this one lie: one look at the gradients serves most.
+
+    None where size is open, or a criterion wants a table of its own.
+    """
+    config = run.config
+    if config.criterion == ABLATION or AUTO in (config.imgsz, config.precision):
+        return None
+    options = config.to_json()
+    facts = {n: options[n] for n in options_until("attribute") if n != "criterion"}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return ground.bench.run.file(f"scores-{digest}")
+
+
+def _precision(run: RunFolder) -> str:
+    """Return the precision that was asked for, or chosen."""
+    if not run.config.is_open:
+        return run.config.precision
+    document: Any = read_json(run.file(VARIANTS_FILE))
+    return str(document["chosen"]["precision"])
+
+
+def _recovered(run: RunFolder) -> dict[str, Any]:
+    """Return what the recovery says of itself; nothing where there was no training."""
+    path = run.file(RECOVERED_FILE)
+    if not path.exists():
+        return {}
+    facts = read_checkpoint(path).extra.get("recovery", {})
+    return dict(facts) if isinstance(facts, dict) else {}
+
+
+def _planned(made: PrunePlan) -> float | None:
+    return None if made.measured_speedup is None else 1 / made.measured_speedup
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder that is there; what is half copied is not used."""
+    if not source.exists() or target.exists():
+        return
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise EdgeError(
+            f"cannot write '{target}': {error.strerror}; free some space"
+        ) from error

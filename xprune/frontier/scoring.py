@@ -1,0 +1,119 @@
+"""Score artifacts on the same test pictures, with intervals over pictures, paired."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_bench.accuracy import detect_all
+from runtime_bench.ap_interval import (
+    Matches,
+    average_precisions,
+    draw_pictures,
+    interval_of,
+    match_pictures,
+)
+from runtime_bench.dataset import Dataset, match_classes
+from runtime_bench.detector import check_session
+from runtime_bench.files import write_bytes
+from runtime_bench.manifest import MODEL_FILE, model_path, read_manifest
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+
+MATCHES_FOLDER = "matches"
+DRAWS = 2000
+
+Values = npt.NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+class Scorer:
+    """Scores artifacts on one data set; what was scored once is read from the folder.
+
+    Attributes:
+        test: The labelled pictures.
+    """
+
+    def __init__(
+        self, folder: Path, test: Dataset, session: SessionSettings, *, seed: int
+    ) -> None:
+        self.test = test
+        self._folder, self._session, self._seed = folder, session, seed
+        self._known: dict[str, tuple[float, Values]] = {}
+
+    def ap(self, artifact: Path) -> float:
+        """Return an artifact's AP."""
+        return self._scored(artifact)[0]
+
+    def interval(self, artifact: Path) -> Interval:
+        """Return the 95 % interval of an artifact's AP over pictures."""
+        return interval_of(self._scored(artifact)[1])
+
+    def difference(self, first: Path, second: Path) -> tuple[float, Interval]:
+        """Return by how much the first one's AP is higher, and the interval of that, paired."""
+        a, b = self._scored(first), self._scored(second)
+        return a[0] - b[0], interval_of(a[1] - b[1])
+
+    def ratio(self, first: Path, second: Path) -> tuple[float | None, Interval | None]:
+        """Return the first one's AP over the second one's, and the interval of that, paired."""
+        a, b = self._scored(first), self._scored(second)
+        if b[0] <= 0 or (b[1] <= 0).any():
+            return None, None
+        return a[0] / b[0], interval_of(a[1] / b[1])
+
+    @cached_property
+    def _weights(self) -> npt.NDArray[np.int64]:
+        return draw_pictures(len(self.test.pictures), draws=DRAWS, seed=self._seed)
+
+    @cached_property
+    def _digest(self) -> str:
+        facts = [
+            (picture.name, picture.boxes.tolist(), picture.labels.tolist())
+            for picture in self.test.pictures
+        ]
+        return hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+
+    def _scored(self, artifact: Path) -> tuple[float, Values]:
+        digest = read_manifest(artifact).files[MODEL_FILE].sha256
+        if digest not in self._known:
+            matches = self._matches(artifact, digest)
+            whole = np.ones((1, len(self.test.pictures)), np.int64)
+            ap = float(average_precisions(matches, whole)[0])
+            self._known[digest] = (ap, average_precisions(matches, self._weights))
+        return self._known[digest]
+
+    def _matches(self, artifact: Path, digest: str) -> Matches:
+        path = self._folder / MATCHES_FOLDER / f"{digest[:16]}-{self._digest}.npz"
+        known = _read(path) if path.exists() else None
+        if known is not None:
+            return known
+        manifest = read_manifest(artifact)
+        matched = match_classes(self.test, manifest.names)
+        session = open_session(model_path(artifact), self._session)
+        check_session(session, manifest)
+        found = detect_all(session.run, manifest, matched.pictures)
+        matches = match_pictures(matched.pictures, found, manifest.names)
+        _write(path, matches)
+        return matches
+
+
+def _write(path: Path, matches: Matches) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **asdict(matches))
+    write_bytes(path, buffer.getvalue())
+
+
+def _read(path: Path) -> Matches | None:
+    """Return kept matches; None where the file is damaged, so that they are made anew."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return Matches(**{name: kept[name] for name in kept.files})
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile):
+        return None

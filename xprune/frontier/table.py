@@ -1,0 +1,158 @@
+"""A frontier as a table: on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xprune.frontier.result import by_budget
+
+HEADER = (
+    "budget",
+    "method",
+    "latency",
+    "95 %",
+    "AP",
+    "95 %",
+    "kept",
+    "input",
+    "precision",
+    "layers",
+)
+# Columns of the terminal, by their places above.
+NARROW = (0, 1, 2, 4, 5, 6, 7, 8, 9)
+# Narrower than this the terminal's table would lose figures; what is piped is 80 wide.
+LEAST_WIDTH = 100
+
+
+def rows_of(content: Mapping[str, Any]) -> list[list[str]]:
+    """Return the table's rows: of each budget the most accurate first."""
+    return [
+        _row(budget, point)
+        for budget, points in by_budget(content).items()
+        for point in points
+        if "error" not in point
+    ]
+
+
+def errors_of(content: Mapping[str, Any]) -> list[str]:
+    """Return a line for each method that has nothing for a budget: which, and why."""
+    return [
+        f"{point['method']} for {point['budget']:g}: {point['error']}"
+        for points in by_budget(content).values()
+        for point in points
+        if "error" in point
+    ]
+
+
+def differences_of(content: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row for each pair of ours and an alternative: by how much ours is better."""
+    return [_difference(entry) for entry in content["differences"]]
+
+
+def markdown_of(content: Mapping[str, Any]) -> str:
+    """Return the frontier as a Markdown page."""
+    base = content["base"]
+    lines = [
+        f"# Frontier of {_plain(base['model'])}",
+        "",
+        f"Unpruned, in plain export: AP {base['ap']:.4f} "
+        f"({_span(base['ap_interval'])}), {base['latency_s'] * 1000:.2f} ms at "
+        f"{_size(base['imgsz'])}. Latencies are shares of that, all timed in turn in one run; "
+        f"AP is of {content['data']['test']} test pictures, its interval over pictures. A "
+        "latency that is off is more than 2 % away from its budget.",
+        "",
+        _table(HEADER, rows_of(content)),
+        "",
+        *(f"- {_plain(line)}" for line in errors_of(content)),
+    ]
+    if content["differences"]:
+        lines += [
+            "",
+            "By how much ours is better, on the same pictures:",
+            "",
+            _table(
+                ("budget", "ours", "against", "AP", "95 %"),
+                differences_of(content),
+            ),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def show_frontier(
+    content: Mapping[str, Any], folder: Path, console: Console | None = None
+) -> None:
+    """Print the table and where the rest lies."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, LEAST_WIDTH)
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for place in NARROW:
+        right = HEADER[place] not in ("method", "precision")
+        table.add_column(
+            HEADER[place],
+            justify="right" if right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows_of(content):
+        table.add_row(*(Text(row[place]) for place in NARROW))
+    console.print(table)
+    for line in errors_of(content):
+        console.print(line, markup=False, highlight=False)
+    base = content["base"]
+    console.print(
+        f"Unpruned: AP {base['ap']:.4f}, {base['latency_s'] * 1000:.2f} ms at "
+        f"{_size(base['imgsz'])}\nReport:   {folder / 'frontier.html'}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _row(budget: float, point: Mapping[str, Any]) -> list[str]:
+    head = [f"{budget:g}", str(point["method"])]
+    kept = point["ap_ratio"]
+    return [
+        *head,
+        f"{point['latency_ratio']:.3f}" + ("" if point["on_budget"] else " off"),
+        _span(point["latency_interval"]),
+        f"{point['ap']:.4f}",
+        _span(point["ap_interval"]),
+        "" if kept is None else f"{kept:.3f}",
+        _size(point["imgsz"]),
+        str(point["precision"]),
+        str(len(point["removed"])),
+    ]
+
+
+def _difference(entry: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{entry['budget']:g}",
+        str(entry["method"]),
+        f"{entry['against']} at {_size(entry['against_imgsz'])}",
+        f"{entry['ap_difference']:+.4f}",
+        _span(entry["ap_interval"], sign="+"),
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
+
+
+def _span(ends: Sequence[float], *, sign: str = "") -> str:
+    return "–".join(f"{end:{sign}.3f}" for end in ends)
+
+
+def _size(imgsz: Sequence[int]) -> str:
+    return "x".join(map(str, imgsz))
+
+
+def _plain(text: object) -> str:
+    """Return a text that cannot end a cell of a Markdown table or be read as HTML."""
+    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,119 @@
+"""Time all artifacts of a frontier in one run, in turn, so that their ratios compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime_bench.compare import ratio_interval, time_in_turn
+from runtime_bench.files import read_json, write_json
+from runtime_bench.machine import describe_machine
+from runtime_bench.settings import SessionSettings
+from xprune.frontier.ground import clock_for
+
+TIMING_FILE = "timing.json"
+MIN_ROUNDS = 200
+# Of one artifact, in the mean.
+MIN_TIME_S = 3.0
+MOST_TIME_S = 20.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The latencies of artifacts that were timed in one run.
+
+    Attributes:
+        base_s: Median of the unpruned model, in seconds.
+        ratios: Of each artifact, by the checksum of its model: its median over `base_s`.
+        intervals: The 95 % interval of each ratio.
+        rounds: How often each was timed.
+    """
+
+    base_s: float
+    ratios: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    rounds: int
+
+
+def time_all(
+    folder: Path,
+    base: Callable[[], object],
+    others: Mapping[str, Callable[[], Callable[[], object]]],
+    *,
+    base_sha256: str,
+    session: SessionSettings,
+    seed: int,
+) -> Timed:
+    """Time the unpruned model and every artifact, unless just these were timed here already.
+
+    Args:
+        folder: Keeps `timing.json`.
+        base: Runs the unpruned model.
+        others: By checksum, what opens an artifact and returns a call that runs it.
+        base_sha256: The unpruned model's checksum.
+        session: How onnxruntime runs.
+        seed: Of the orders.
+    """
+    path = folder / TIMING_FILE
+    machine = describe_machine()
+    facts: dict[str, object] = {
+        "models": [base_sha256, *sorted(others)],
+        "threads": session.threads,
+        **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
+    }
+    known = _read(path, facts)
+    if known is not None:
+        return known
+    names = sorted(others)
+    count = 1 + len(names)
+    times_s = time_in_turn(
+        [base, *(others[name]() for name in names)],
+        min_rounds=MIN_ROUNDS,
+        min_time_s=MIN_TIME_S * count,
+        max_time_s=MOST_TIME_S * count,
+        seed=seed,
+        clock=clock_for(session),
+    )
+    timed = _timed(names, times_s)
+    content = {
+        "facts": facts,
+        "base_s": timed.base_s,
+        "ratios": timed.ratios,
+        "intervals": {name: list(ends) for name, ends in timed.intervals.items()},
+        "rounds": timed.rounds,
+    }
+    write_json(path, content)
+    return timed
+
+
+def _timed(names: Sequence[str], times_s: Sequence[Sequence[float]]) -> Timed:
+    base_s, *rest = times_s
+    median_s = float(np.median(base_s))
+    return Timed(
+        base_s=median_s,
+        ratios={
+            name: float(np.median(own_s)) / median_s
+            for name, own_s in zip(names, rest, strict=True)
+        },
+        intervals={
+            name: ratio_interval(own_s, base_s) for name, own_s in zip(names, rest, strict=True)
+        },
+        rounds=len(base_s),
+    )
+
+
+def _read(path: Path, facts: Mapping[str, object]) -> Timed | None:
+    """Return what is known if it is of the same; a file that is damaged is timed anew."""
+    content: Any = read_json(path) if path.exists() else None
+    if not isinstance(content, dict) or content.get("facts") != facts:
+        return None
+    return Timed(
+        base_s=float(content["base_s"]),
+        ratios={str(k): float(v) for k, v in content["ratios"].items()},
+        intervals={str(k): (float(v[0]), float(v[1])) for k, v in content["intervals"].items()},
+        rounds=int(content["rounds"]),
+    )
