@@ -99,7 +99,9 @@ def recover_network(
     state: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Recovered:
-    """Train any network that maps like the detector's, by distillation from the detector.
+    """Train any network that maps like the detector's, by the detector or by labels as well.
+
+    Labels are used where the run's recovery is `finetune`, and only there.
 
     Args:
         bench: The run: its detector teaches, its calibration pictures and others like them are
@@ -113,6 +115,11 @@ def recover_network(
         EdgeError: If there are too few pictures, the state is damaged, or the network's outputs
             are not finite.
     """
+    if bench.run.config.recover == "finetune" and not bench.sets.calibration.labelled:
+        raise EdgeError(
+            f"--recover finetune needs labels, and {bench.sets.calibration.source} has none; "
+            "give labelled pictures as --calibration, or use --recover distill"
+        )
     pool = bench.recovery_pool
     if len(pool) < 2:
         raise EdgeError(
@@ -121,7 +128,8 @@ def recover_network(
         )
     held_out = min(HELD_OUT, -(-len(pool) // 8))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lessons = Lessons(bench, pool, held_out, device)
+    labelled = bench.run.config.recover == "finetune"
+    lessons = Lessons(bench, pool, held_out, device, labelled=labelled)
     task = Task(
         lessons.loss, lessons.held_out_loss, _key(bench, network, pool.pictures, minutes)
     )
