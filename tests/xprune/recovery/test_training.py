@@ -1,4 +1,4 @@
-"""A training follows the clock, keeps the best, and goes on after a stop as if there was none."""
+"""A training follows the clock, keeps the best, and goes on as if it had not been stopped."""
 
 from __future__ import annotations
 
