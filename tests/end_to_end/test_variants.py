@@ -9,6 +9,7 @@ import pytest
 
 from runtime_bench.manifest import read_manifest
 from tests.cli.commands import run
+from tests.cli.shortcuts import spare_rewrites
 
 ASKED = (
     *("--imgsz", "auto", "--speedup", "1.4", "--substitute", "identity", "--threads", "1"),
@@ -22,6 +23,7 @@ def test_a_size_is_chosen_with_the_layers(
 ) -> None:
     """What ships has the chosen size; what it is compared with keeps the model's own."""
     monkeypatch.chdir(tmp_path)
+    spare_rewrites(monkeypatch)
 
     done = run("prune-export", *ASKED, "--out", "out")
 

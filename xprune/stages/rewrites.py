@@ -64,16 +64,13 @@ def rewrite_trials(bench: Workbench) -> tuple[Trial, ...]:
             bench.timed_images,
             session=bench.session,
         )
-    write_json(
-        path,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "settings": settings,
-            "trials": [asdict(trial) for trial in trials],
-        },
-    )
+    _write_trials(bench, trials)
     return trials
+
+
+def adopt_rewrites(bench: Workbench, other: Workbench) -> None:
+    """Let a run use the rewrites that were faster for another input size of its network."""
+    _write_trials(bench, rewrite_trials(other))
 
 
 def shipped_graph(
@@ -98,6 +95,16 @@ def shipped_graph(
     )
     content: bytes = finished.model.SerializeToString()
     return content
+
+
+def _write_trials(bench: Workbench, trials: Iterable[Trial]) -> None:
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": _settings(bench),
+        "trials": [asdict(trial) for trial in trials],
+    }
+    write_json(bench.run.file(REWRITES_FILE), content)
 
 
 def _settings(bench: Workbench) -> dict[str, object]:
