@@ -19,7 +19,7 @@ from xprune.frontier.ground import Ground
 from xprune.models.checkpoint import read_checkpoint
 from xprune.pipeline import run_until
 from xprune.pruning.plan import PrunePlan, read_plan
-from xprune.run_folder import RUN_FILE, RunFolder, open_run
+from xprune.run_folder import RUN_FILE, VARIANTS_FILE, RunFolder, open_run
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER
 from xprune.stages.export import ARTIFACT_FOLDER
@@ -27,7 +27,6 @@ from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.recover import RECOVERED_FILE
 from xprune.stages.rewrites import REWRITES_FILE
-from xprune.variants.document import VARIANTS_FILE
 
 RUN_FOLDER = "run"
 # What a run would make alike: each file says what it holds for, and is made anew if it differs.
