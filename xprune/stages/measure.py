@@ -131,6 +131,7 @@ def _summary(
         **_planned_for(made),
         "criterion": made.criterion,
         "recover": config.recover,
+        "precision": config.precision,
         "data": {
             "test": data["test"]["pictures"],
             "calibration": data["calibration"]["pictures"],
