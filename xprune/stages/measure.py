@@ -133,6 +133,7 @@ def _summary(
         **_variants(bench),
         "criterion": made.criterion,
         "recover": config.recover,
+        "precision": config.precision,
         "data": {
             "test": data["test"]["pictures"],
             "calibration": data["calibration"]["pictures"],
