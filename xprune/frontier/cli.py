@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ MINUTES = 5.0
   xprune-edge frontier --recheck ours --out f
 
 A budget of 0.8 is a latency of 0.8 of the unpruned float model's in plain export.
-The same command again continues where it was stopped, and may add budgets and methods.
+The same command again continues where it was stopped. Other budgets and methods may be
+added later; the result is of all that the folder holds.
 """,
 )
 @with_options(MODEL_OPTIONS)
@@ -98,8 +100,7 @@ def frontier(
         options["imgsz"] = parse_imgsz(options["imgsz"])
     settings = FrontierSettings(
         options={name: value for name, value in options.items() if value is not None},
-        budgets=budgets or BUDGETS,
-        methods=methods or tuple(METHODS),
+        arms=tuple(product(methods or METHODS, budgets or BUDGETS)),
         recover=recover or "distill",
         recover_minutes=MINUTES if recover_minutes is None else recover_minutes,
     )

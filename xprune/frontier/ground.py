@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import nn
 
 from exporters.bundle import build_artifact
 from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.errors import EdgeError
 from runtime_bench.latency import Clock
 from runtime_bench.manifest import MODEL_FILE, InputSpec
 from runtime_bench.preprocess import letterbox
@@ -23,8 +25,9 @@ from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline, intact_manifest
+from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.recover import STATE_FILE, recover_network
-from xprune.stages.rewrites import kept_rewrites
+from xprune.stages.rewrites import REWRITES_FILE, kept_rewrites
 from xprune.stages.workbench import TIMED_PICTURES, Image, Workbench
 from xprune.variants.agreement import Agreement
 
@@ -32,6 +35,7 @@ BASE_FOLDER = "base"
 # What another workbench of the same model and pictures takes over.
 SHARED = ("detector", "sets")
 SHARED_AT_ONE_SIZE = ("calibration", "targets", "candidates", "timed_images", "unpruned_graph")
+ALIKE = (BASELINE_FOLDER, REWRITES_FILE, LATENCY_FILE)
 # Rounds are added until the interval of a ratio is this narrow, or there are so many.
 NARROW = 0.02
 FIRST_ROUNDS = 60
@@ -70,6 +74,15 @@ class Ground:
     def rewrites(self) -> tuple[str, ...]:
         """The rewrites that are faster here, for the unpruned model at its own size."""
         return kept_rewrites(self.bench)
+
+    def lend(self, run: RunFolder) -> None:
+        """Copy into a run's folder what it would make alike.
+
+        Each file says what it holds for, so a run that differs makes it anew.
+        """
+        _ = self.base, self.rewrites  # made now if they are not there
+        for name in ALIKE:
+            copy_if_there(self.bench.run.file(name), run.file(name))
 
     def workbench(self, folder: Path, **options: Any) -> Workbench:
         """Return a workbench of the same model and pictures with other options."""
@@ -159,6 +172,26 @@ class Ground:
             if high - low <= NARROW * timed.ratio or rounds >= MOST_ROUNDS:
                 return 1 / timed.ratio
             rounds *= 3
+
+
+def copy_if_there(source: Path, target: Path) -> None:
+    """Copy a file or folder that is there to a place that is free.
+
+    Raises:
+        EdgeError: If it cannot be written.
+    """
+    if not source.exists() or target.exists():
+        return
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise EdgeError(
+            f"cannot write '{target}': {error.strerror}; free some space"
+        ) from error
 
 
 def clock_for(session: SessionSettings) -> Clock:

@@ -8,29 +8,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from runtime_bench.errors import EdgeError
 from runtime_bench.files import atomic_folder, read_json
 from runtime_bench.manifest import read_manifest
 from xprune.attribution.criteria import ABLATION
 from xprune.attribution.scores import read_scores
 from xprune.config import AUTO, options_until
 from xprune.frontier.arms import Made, Method
-from xprune.frontier.ground import Ground
+from xprune.frontier.ground import Ground, copy_if_there
 from xprune.models.checkpoint import read_checkpoint
 from xprune.pipeline import run_until
 from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.run_folder import RUN_FILE, VARIANTS_FILE, RunFolder, open_run
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
-from xprune.stages.baseline import BASELINE_FOLDER
 from xprune.stages.export import ARTIFACT_FOLDER
 from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.recover import RECOVERED_FILE
-from xprune.stages.rewrites import REWRITES_FILE
 
 RUN_FOLDER = "run"
-# What a run would make alike: each file says what it holds for, and is made anew if it differs.
-ALIKE = (BASELINE_FOLDER, REWRITES_FILE, LATENCY_FILE)
 
 
 def line_method(label: str, **options: Any) -> Method:
@@ -90,26 +85,24 @@ def plan_of(run: RunFolder) -> PrunePlan:
 
 def _take_over(ground: Ground, run: RunFolder) -> None:
     """Begin a run with what others have made alike."""
-    _ = ground.base, ground.rewrites  # made now if they are not there
     run.settle("attribute")
-    for name in ALIKE:
-        _copy(ground.bench.run.file(name), run.file(name))
+    ground.lend(run)
     scores = _scores_folder(ground, run)
     if scores is not None and scores.is_dir():
         for name in (DATA_FILE, SCORES_FILE):
-            _copy(scores / name, run.file(name))
+            copy_if_there(scores / name, run.file(name))
         run.mark_done("attribute", inputs=())
 
 
 def _hand_on(ground: Ground, run: RunFolder) -> None:
     """Keep what other runs would make alike."""
     if run.config.imgsz == ground.bench.size:
-        _copy(run.file(LATENCY_FILE), ground.bench.run.file(LATENCY_FILE))
+        copy_if_there(run.file(LATENCY_FILE), ground.bench.run.file(LATENCY_FILE))
     scores = _scores_folder(ground, run)
     if scores is not None and not scores.exists():
         with atomic_folder(scores) as partial:
             for name in (DATA_FILE, SCORES_FILE):
-                _copy(run.file(name), partial / name)
+                copy_if_there(run.file(name), partial / name)
 
 
 def _scores_folder(ground: Ground, run: RunFolder) -> Path | None:
@@ -145,18 +138,3 @@ def _recovered(run: RunFolder) -> dict[str, Any]:
 
 def _planned(made: PrunePlan) -> float | None:
     return None if made.measured_speedup is None else 1 / made.measured_speedup
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or folder that is there; what is half copied is not used."""
-    if not source.exists() or target.exists():
-        return
-    try:
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copyfile(source, target)
-    except OSError as error:
-        raise EdgeError(
-            f"cannot write '{target}': {error.strerror}; free some space"
-        ) from error

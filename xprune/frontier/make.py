@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime_bench.files import remove_leftovers, write_json
 from runtime_bench.progress import track
-from xprune.frontier.arms import Arm, Method, make_arm
+from xprune.frontier.arms import ARM_FILE, ARMS_FOLDER, Method, make_arm
 from xprune.frontier.ground import Ground
 from xprune.frontier.report import write_reports
 from xprune.frontier.result import PROGRAM, measure_arms
@@ -29,6 +29,8 @@ def make_frontier(
 ) -> dict[str, Any]:
     """Make what is missing in `folder`, time all arms in one run, and leave the result.
 
+    Arms that an earlier command made there are in the result as well.
+
     Args:
         settings: What is asked for.
         folder: New, or of the same frontier.
@@ -45,14 +47,25 @@ def make_frontier(
     """
     check_settings(settings, methods)
     ground = open_ground(settings, folder, say)
-    wanted = [(name, budget) for budget in settings.budgets for name in settings.methods]
-    arms: list[Arm] = []
-    for name, budget in track(wanted, label="Arms"):
-        arms.append(make_arm(ground, name, methods[name], budget))
+    wanted = dict.fromkeys([*settings.arms, *made_in(folder, methods)])
+    arms = [
+        make_arm(ground, name, methods[name], budget)
+        for name, budget in track(wanted, label="Arms")
+    ]
     content = measure_arms(ground, arms, program=program)
     write_json(folder / RESULT_FILE, content)
     write_reports(folder, content, {name: method.label for name, method in methods.items()})
     return content
+
+
+def made_in(folder: Path, methods: Collection[str]) -> list[tuple[str, float]]:
+    """Return the arms that are whole in a folder, of these methods; the slowest come first."""
+    found = []
+    for path in sorted((folder / ARMS_FOLDER).glob(f"*/{ARM_FILE}")):
+        name, _, budget = path.parent.name.rpartition("-")
+        if name in methods:
+            found.append((name, float(budget)))
+    return sorted(found, key=lambda arm: -arm[1])
 
 
 def open_ground(settings: FrontierSettings, folder: Path, say: Callable[[str], None]) -> Ground:

@@ -59,8 +59,7 @@ def recheck_points(
     points = _points(folder, method, budgets)
     settings = FrontierSettings(
         options=given_options(options),
-        budgets=tuple(dict.fromkeys(float(point["budget"]) for point in points)),
-        methods=(method,),
+        arms=tuple(dict.fromkeys((method, float(point["budget"])) for point in points)),
         recover=str(options["recover"]),
         recover_minutes=float(options["recover_minutes"]),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json, write_json
-from xprune.config import RunConfig, difference, make_config
+from xprune.config import RECOVERIES, RunConfig, difference, make_config
 from xprune.run_folder import checksums
 
 SETTINGS_FILE = "settings.json"
@@ -41,15 +41,13 @@ class FrontierSettings:
 
     Attributes:
         options: Given options that all its runs share; `imgsz` is that of the unpruned model.
-        budgets: Wanted latencies, as shares of the unpruned model's.
-        methods: Names of the methods to compare.
+        arms: Methods by name, each with a wanted latency as a share of the unpruned model's.
         recover: How every method wins accuracy back.
         recover_minutes: For how long, where that is a training.
     """
 
     options: Mapping[str, Any]
-    budgets: tuple[float, ...]
-    methods: tuple[str, ...]
+    arms: tuple[tuple[str, float], ...]
     recover: str = "distill"
     recover_minutes: float = 5.0
 
@@ -111,24 +109,21 @@ def check_settings(settings: FrontierSettings, known: Collection[str]) -> None:
     Raises:
         UsageError: With everything that is wrong.
     """
+    budgets = dict.fromkeys(budget for _, budget in settings.arms)
     problems = [
         f"budget {budget:g} is not a share of the latency above 0 and at most 1"
-        for budget in settings.budgets
+        for budget in budgets
         if not 0 < budget <= 1
     ]
-    unknown = [name for name in settings.methods if name not in known]
+    unknown = [name for name, _ in settings.arms if name not in known]
     if unknown:
         problems.append(
             f"no method is called '{unknown[0]}'; there are: {', '.join(sorted(known))}"
         )
-    problems += [
-        f"{word} {value} is given twice"
-        for word, values in (("budget", settings.budgets), ("method", settings.methods))
-        for value in dict.fromkeys(values)
-        if values.count(value) > 1
-    ]
-    if not settings.budgets:
+    if not settings.arms:
         problems.append("say for which latencies: --budget 0.8 is 0.8 of the unpruned model's")
+    if settings.recover not in RECOVERIES:
+        problems.append(f"recover is '{settings.recover}', not one of {', '.join(RECOVERIES)}")
     if not 0 < settings.recover_minutes <= 100_000:
         problems.append(f"recover_minutes is {settings.recover_minutes:g}, must be above 0")
     if problems:

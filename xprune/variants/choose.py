@@ -21,7 +21,7 @@ from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 from xprune.stages.plan import PLAN_FILE, request
 from xprune.stages.prune import PRUNED_FILE
 from xprune.stages.recover import load_made
-from xprune.stages.rewrites import adopt_rewrites, kept_rewrites, shipped_graph
+from xprune.stages.rewrites import kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
 from xprune.variants.document import read_chosen, settings_of, write_variants
@@ -94,8 +94,6 @@ def _made_fast(
 ) -> Measured:
     """Replace what has to go for the speed that is wanted, and score what is left."""
     sub = at_variant(bench, one.variant)
-    # Which of them are faster hardly depends on the size, and trying them takes a minute.
-    adopt_rewrites(sub, at_variant(bench, replace(one.variant, size=bench.base_size)))
     shutil.copytree(
         bench.run.file(BASELINE_FOLDER), sub.run.file(BASELINE_FOLDER), dirs_exist_ok=True
     )

@@ -1,0 +1,151 @@
+"""Torch-Pruning as methods of a frontier: tuned to a latency, then recovered like ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import read_json, write_json
+from tests.benchmarks.peers.channels import channel_pruner, channels_of
+from xprune.frontier.arms import Made, Method
+from xprune.frontier.ground import Ground
+from xprune.stages.timing import Stopwatch
+
+# How near to the budget, as a share of it, a share of channels is looked for.
+NEAR = 0.008
+ALLOWED = 0.02
+MOST_TRIED = 12
+# After the recovery other boxes are found, so NMS takes another time: then once more.
+MOST_RECOVERED = 2
+
+
+def torch_pruning_method(
+    importance: str, *, round_to: int, precision: str = "float32"
+) -> Method:
+    """Return the method that prunes channels globally until the latency is what is wanted."""
+
+    def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
+        # The networks are timed in the precision in which they ship.
+        bench = ground.workbench(
+            folder / "run", imgsz=ground.bench.size, **in_precision(precision)
+        )
+        ground.lend(bench.run)
+        pruner = channel_pruner(bench, importance, round_to)
+        clock = Stopwatch(bench)
+
+        def ratio_of(share: float) -> float:
+            return _raw_ratio(clock, bench.raw_graph(pruner.pruned(share)))
+
+        wanted, tries = budget, []
+        for number in range(1, MOST_RECOVERED + 1):
+            place = folder / f"try-{number}"
+            share = _kept(
+                place / "share.json", partial(find_share, ratio_of, wanted, ground.say)
+            )
+            pruned = pruner.pruned(share)
+            network, facts = ground.recovered(bench, pruned, place)
+            artifact = ground.ship(bench, network, place / "artifact", precision=precision)
+            ratio = ground.latency_ratio(artifact, bench.size)
+            ground.say(f"{share:.4f} of the channels less: {ratio:.3f} of the latency")
+            made = Made(
+                artifact=artifact,
+                imgsz=bench.size,
+                precision=precision,
+                removed=_thinned(pruner.network, pruned),
+                recovered=facts,
+                more={
+                    "channel_share": share,
+                    "channels": [channels_of(pruner.network), channels_of(pruned)],
+                    "round_to": round_to,
+                },
+            )
+            tries.append((abs(ratio / budget - 1), made))
+            if tries[-1][0] <= ALLOWED:
+                break
+            wanted *= budget / ratio
+        return [min(tries, key=lambda one: one[0])[1]]
+
+    label = f"channels by group-{importance} (Torch-Pruning)"
+    facts = {"importance": importance, "round_to": round_to, "precision": precision}
+    return Method(label, build, facts)
+
+
+def in_precision(precision: str) -> dict[str, str]:
+    """Return the options of a run in a precision."""
+    return {} if precision == "float32" else {"precision": precision}
+
+
+def find_share(
+    ratio_of: Callable[[float], float], wanted: float, say: Callable[[str], None]
+) -> float:
+    """Return the share of channels whose removal leaves `wanted` of the latency, by bisection.
+
+    Args:
+        ratio_of: Times what is left of the latency once a share of the channels is gone.
+        wanted: A share of the latency.
+        say: Tells a person what was tried.
+
+    Raises:
+        EdgeError: If nothing in reach leaves as little.
+    """
+    low, high = 0.0, 0.9  # shares that leave too much, and too little
+    best: tuple[float, float] | None = None
+    for _ in range(MOST_TRIED):
+        share = (low + high) / 2
+        ratio = ratio_of(share)
+        say(
+            f"{share:.4f} of the channels less: {ratio:.3f} of the latency, wanted {wanted:.3f}"
+        )
+        off = abs(ratio / wanted - 1)
+        if best is None or off < best[0]:
+            best = (off, share)
+        if off <= NEAR:
+            break
+        low, high = (share, high) if ratio > wanted else (low, share)
+    assert best is not None
+    if best[0] > 0.1:
+        raise EdgeError(f"no share of channels leaves {wanted:.3f} of the latency")
+    return best[1]
+
+
+def _raw_ratio(clock: Stopwatch, raw_graph: bytes) -> float:
+    """Return the latency ratio of a graph as it ships; what NMS adds is the unpruned model's.
+
+    Before its recovery a network answers with nonsense, on which NMS takes its time.
+    """
+    return 1 / clock.shipped(*clock.raw_latency_s(raw_graph)).speedup
+
+
+def _kept(path: Path, find: Callable[[], float]) -> float:
+    """Return what was found already, so that a stopped recovery finds the same network."""
+    if not path.exists():
+        write_json(path, find())
+    found = read_json(path)
+    assert isinstance(found, float)
+    return found
+
+
+def _thinned(before: nn.Module, after: nn.Module) -> list[dict[str, object]]:
+    """Return the convolutions that lost channels, with how many they had and have."""
+    left = {
+        name: layer.out_channels
+        for name, layer in after.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    }
+    return [
+        {"layer": name, "channels": [layer.out_channels, left[name]]}
+        for name, layer in before.named_modules()
+        if isinstance(layer, nn.Conv2d) and layer.out_channels != left[name]
+    ]
+
+
+PEERS = {
+    "torch_pruning_l1": torch_pruning_method("l1", round_to=8),
+    "torch_pruning_taylor": torch_pruning_method("taylor", round_to=8),
+    "torch_pruning_l1_int8": torch_pruning_method("l1", round_to=8, precision="int8"),
+    "torch_pruning_taylor_int8": torch_pruning_method("taylor", round_to=8, precision="int8"),
+}
