@@ -84,6 +84,8 @@ def train(
     """
     run = _Run(network, task, seconds=seconds, clock=clock)
     run.begin(state)
+    if state is not None:
+        run.save(state)
     on_step(run.progress)
     while run.progress.elapsed_s < seconds:
         run.step()
@@ -117,7 +119,7 @@ class _Run:
         self.scaler = _scaler(next(network.parameters()).device)
         self.task, self.seconds, self.clock = task, seconds, clock
         self.progress = Progress()
-        self.saved_s = 0.0
+        self.saved_s: float | None = None
 
     def begin(self, state: Path | None) -> None:
         """Go on from the state, or measure what came in."""
@@ -171,9 +173,10 @@ class _Run:
         self._pass_time()
 
     def save(self, state: Path) -> None:
-        """Save at intervals, and at the end."""
+        """Save at the beginning, at intervals, and at the end."""
         elapsed_s = self.progress.elapsed_s
-        if elapsed_s >= self.seconds or elapsed_s - self.saved_s >= SAVE_EVERY_S:
+        due = self.saved_s is None or elapsed_s - self.saved_s >= SAVE_EVERY_S
+        if elapsed_s >= self.seconds or due:
             write_state(state, self.task.key, self.progress, self._tensors())
             self.saved_s = elapsed_s
 

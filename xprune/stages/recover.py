@@ -19,7 +19,7 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.processors import available_threads
 from runtime_bench.progress import time_bar
 from xprune.config import TRAININGS
-from xprune.models.checkpoint import save_checkpoint
+from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
 from xprune.recovery.state import Progress
@@ -177,6 +177,13 @@ def load_made(bench: Workbench, name: str) -> Detector:
             "remove it and run `xprune-edge prune` again"
         )
     return made
+
+
+def recovery_facts(bench: Workbench) -> dict[str, object]:
+    """Return what the run's training brought, under one name; nothing where there was none."""
+    if bench.run.config.recover not in TRAININGS:
+        return {}
+    return {"recovery": read_checkpoint(bench.run.file(RECOVERED_FILE)).extra.get("recovery")}
 
 
 def _outcome(progress: Progress) -> str:
