@@ -22,6 +22,7 @@ from xprune.config import TRAININGS
 from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
+from xprune.recovery.same import leading_same
 from xprune.recovery.state import Progress
 from xprune.recovery.training import Task, train
 from xprune.stages.lessons import Lessons
@@ -117,7 +118,8 @@ def recover_network(
     """
     lessons = _lessons(bench)
     key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
-    task = Task(lessons.loss, lessons.held_out_loss, key)
+    frozen = leading_same(network, bench.detector.network)
+    task = Task(lessons.loss, lessons.held_out_loss, key, frozen)
     bench.say(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
         f"{lessons.held_out} others tell what is best"
