@@ -1,9 +1,9 @@
 """Which recipe moves the outputs least? Found by trying, on pictures kept apart.
 
 Every method of choosing ranges is tried on the whole graph. Then each layer alone is brought
-to 8 bits: by how much the outputs move is its error. A layer in float costs more than its own time,
-since values change their type and layout around it: so the layers of the greatest error are put
-back to float one at a time, and timed in turn with the graph without that. Those with the
+to 8 bits: by how much the outputs move is its error. A layer in float costs more than its own
+time, since values change their type and layout around it: so the layers of the greatest error are
+put back to float one at a time, and timed in turn with the graph without that. Those with the
 greatest error for their time stay in float, as far as the time allows.
 """
 

@@ -19,7 +19,7 @@ WIDTH = 80
 
 def test_there_are_all_commands() -> None:
     """What the README promises is there."""
-    promised = {"prune-export", "attribute", "plan", "prune", "export", "bench"}
+    promised = {"prune-export", "attribute", "plan", "prune", "recover", "export", "bench"}
 
     others = {"predict", "layers", "inspect", "doctor", "latency-table", "time"}
     assert promised | others == set(COMMANDS)

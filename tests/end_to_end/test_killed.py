@@ -18,13 +18,16 @@ MOMENTS = (
     "run.json",  # attribute: scenes are being drawn
     "data.json",  # attribute: layers are being scored
     "plan.json",  # prune
-    "pruned.safetensors",  # export: the unpruned model
+    "pruned.safetensors",  # recover: pictures are being read
+    "recovery.safetensors",  # recover: training
+    "recovered.safetensors",  # export: the unpruned model
     "says: Exporting the pruned model",  # export: the pruned model
     "artifact/model.onnx",  # measure: both models
     "says: Timing both models in turn",  # measure: the comparison
     "result.json",  # measure: the report
 )
-COMMAND = (sys.executable, "-m", "xprune", "prune-export", *TINY, "--out", "out")
+RECOVERY = ("--recover", "distill", "--recover-minutes", "0.05", "--recover-images", "8")
+COMMAND = (sys.executable, "-m", "xprune", "prune-export", *TINY, *RECOVERY, "--out", "out")
 PATIENCE_S = 120.0
 
 

@@ -99,6 +99,25 @@ def test_a_search_may_have_more_seconds(tmp_path: Path) -> None:
         reopened(run, "plan", search="dp")
 
 
+def test_another_recovery_is_made_in_the_same_run(tmp_path: Path) -> None:
+    """What came before the recovery holds; the recovery and what follows are made anew."""
+    run = open_run(tmp_path / "run", {"recover": "refit"}, stage="export")
+    run.settle("export")
+    for name in (*INPUTS, *OUTPUTS):
+        run.file(name).write_text("{}")
+    run.mark_done("plan", inputs=INPUTS)
+    run.mark_done("recover", inputs=INPUTS)
+
+    other = reopened(run, "recover", recover="distill", recover_minutes=3.0)
+    other.settle("recover")
+
+    assert reopened(run).config.recover == "distill"
+    assert other.is_done("plan", inputs=INPUTS, outputs=OUTPUTS)
+    assert not other.is_done("recover", inputs=INPUTS, outputs=OUTPUTS)
+    longer = reopened(other, "recover", recover_minutes=30.0)
+    assert longer.config.recover_minutes == 30.0
+
+
 def test_an_early_stage_does_not_unsettle_a_later_one(run: RunFolder) -> None:
     """`attribute` on a folder with a plan leaves the plan's options bound."""
     reopened(run, stage="attribute").settle("attribute")

@@ -39,11 +39,13 @@ class Task:
         loss: Of a network at a step: the same pictures for the same step, whenever it is asked.
         held_out: Of a network on pictures that are never trained on; lower is better.
         key: Names what is trained and on what; the state of another task is not gone on from.
+        frozen: Names of parameters that stay as they are.
     """
 
     loss: Callable[[nn.Module, int], Tensor]
     held_out: Callable[[nn.Module], float]
     key: str
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def train(
     """
     run = _Run(network, task, seconds=seconds, clock=clock)
     run.begin(state)
+    if state is not None:
+        run.save(state)
     on_step(run.progress)
     while run.progress.elapsed_s < seconds:
         run.step()
@@ -108,7 +112,9 @@ class _Run:
     def __init__(
         self, network: nn.Module, task: Task, *, seconds: float, clock: Callable[[], float]
     ) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(True)
+        self.network = copy.deepcopy(network).eval()
+        for name, weight in self.network.named_parameters():
+            weight.requires_grad_(name not in task.frozen)
         _channels_last(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.came_in = network
@@ -117,7 +123,7 @@ class _Run:
         self.scaler = _scaler(next(network.parameters()).device)
         self.task, self.seconds, self.clock = task, seconds, clock
         self.progress = Progress()
-        self.saved_s = 0.0
+        self.saved_s: float | None = None
 
     def begin(self, state: Path | None) -> None:
         """Go on from the state, or measure what came in."""
@@ -147,7 +153,7 @@ class _Run:
         if bool(torch.isfinite(loss)):
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self.scaler.unscale_(self.optimizer)
-            weights = self.network.parameters()
+            weights = _trained(self.network).values()
             norm = nn.utils.clip_grad_norm_(weights, LONGEST_GRADIENT)
             if bool(torch.isfinite(norm)) or self.scaler.is_enabled():
                 self.scaler.step(self.optimizer)
@@ -171,9 +177,10 @@ class _Run:
         self._pass_time()
 
     def save(self, state: Path) -> None:
-        """Save at intervals, and at the end."""
+        """Save at the beginning, at intervals, and at the end."""
         elapsed_s = self.progress.elapsed_s
-        if elapsed_s >= self.seconds or elapsed_s - self.saved_s >= SAVE_EVERY_S:
+        due = self.saved_s is None or elapsed_s - self.saved_s >= SAVE_EVERY_S
+        if elapsed_s >= self.seconds or due:
             write_state(state, self.task.key, self.progress, self._tensors())
             self.saved_s = elapsed_s
 
@@ -205,7 +212,7 @@ class _Run:
         tensors |= {f"average.{name}": v for name, v in self.average.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         moments = self.optimizer.state
-        for name, weight in self.network.named_parameters():
+        for name, weight in _trained(self.network).items():
             tensors |= {f"{part}.{name}": value for part, value in moments[weight].items()}
         return tensors
 
@@ -222,14 +229,14 @@ class _Run:
         self.average.load_state_dict(part("average"))
         self.best = part("best")
         with torch.no_grad():
-            for name, weight in self.network.named_parameters():
+            for name, weight in _trained(self.network).items():
                 for kind, value in self.optimizer.state[weight].items():
                     value.copy_(tensors[f"{kind}.{name}"])
 
 
 def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov and Hutter 2019) with its moments in place, all zero."""
-    weights = list(network.parameters())
+    weights = list(_trained(network).values())
     optimizer = torch.optim.AdamW(
         [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": WEIGHT_DECAY},
@@ -254,6 +261,10 @@ def _scaler(device: torch.device) -> torch.amp.GradScaler:
 def _channels_last(network: nn.Module) -> None:
     # A third faster on a CPU, and what CUDA's tensor cores want.
     network.to(memory_format=torch.channels_last)
+
+
+def _trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: w for name, w in network.named_parameters() if w.requires_grad}
 
 
 def _copied(network: nn.Module) -> Tensors:

@@ -15,7 +15,7 @@ from xprune.stages.baseline import export_baseline, intact_manifest
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.precision import PRECISION_FILE
 from xprune.stages.prune import PRUNED_FILE
-from xprune.stages.recover import RECOVERED_FILE, load_made
+from xprune.stages.recover import RECOVERED_FILE, load_made, recovery_facts
 from xprune.stages.rewrites import (
     REWRITES_FILE,
     check_precision,
@@ -91,6 +91,7 @@ def _provenance(bench: Workbench, made: PrunePlan, pictures: list[str]) -> dict[
             name: value for name, value in asdict(made.asked).items() if value is not None
         },
         "recover": config.recover,
+        **recovery_facts(bench),
         "seed": config.seed,
         "calibration_pictures": pictures,
         "removed": [

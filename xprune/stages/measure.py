@@ -32,6 +32,7 @@ from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL
 from xprune.stages.export import ARTIFACT_FOLDER, MODEL, load_pruned
 from xprune.stages.plan import LATENCY_FILE, PLAN_FILE
+from xprune.stages.recover import recovery_facts
 from xprune.stages.rewrites import REWRITES_FILE, kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 
@@ -61,7 +62,7 @@ def measure(bench: Workbench) -> None:
     scores = read_scores(run.file(SCORES_FILE))
     made = read_plan(run.file(PLAN_FILE), scores.candidates)
     summary = _summary(bench, before, after, comparison, made)
-    summary |= _of_rewrites(bench)
+    summary |= _of_rewrites(bench) | recovery_facts(bench)
     write_json(run.file(RESULT_FILE), after.to_json())
     _report(bench, summary, before, after, comparison)
     write_json(run.file(SUMMARY_FILE), summary)

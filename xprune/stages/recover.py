@@ -19,9 +19,10 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.processors import available_threads
 from runtime_bench.progress import time_bar
 from xprune.config import TRAININGS
-from xprune.models.checkpoint import save_checkpoint
+from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
+from xprune.recovery.same import leading_same
 from xprune.recovery.state import Progress
 from xprune.recovery.training import Task, train
 from xprune.stages.lessons import Lessons
@@ -117,7 +118,8 @@ def recover_network(
     """
     lessons = _lessons(bench)
     key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
-    task = Task(lessons.loss, lessons.held_out_loss, key)
+    frozen = leading_same(network, bench.detector.network)
+    task = Task(lessons.loss, lessons.held_out_loss, key, frozen)
     bench.say(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
         f"{lessons.held_out} others tell what is best"
@@ -177,6 +179,13 @@ def load_made(bench: Workbench, name: str) -> Detector:
             "remove it and run `xprune-edge prune` again"
         )
     return made
+
+
+def recovery_facts(bench: Workbench) -> dict[str, object]:
+    """Return what the run's training brought, under one name; nothing where there was none."""
+    if bench.run.config.recover not in TRAININGS:
+        return {}
+    return {"recovery": read_checkpoint(bench.run.file(RECOVERED_FILE)).extra.get("recovery")}
 
 
 def _outcome(progress: Progress) -> str:

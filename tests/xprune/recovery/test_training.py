@@ -245,3 +245,18 @@ def test_a_network_that_gives_no_numbers_is_an_error():
 
     with pytest.raises(EdgeError, match="not finite"):
         train(network(), task, seconds=10, clock=ticks())
+
+
+def test_what_is_frozen_stays_as_it_is(tmp_path: Path):
+    """To the last bit, and after a stop as well; the rest is trained."""
+    student, state = shifted(network()), tmp_path / "state.safetensors"
+    frozen = frozenset({"stem.conv.weight", "stage.0.first.norm.bias"})
+    task = Task(lesson().loss, lesson().held_out, "frozen", frozen)
+
+    with pytest.raises(Stop):
+        train(student, task, seconds=16, clock=ticks(), state=state, on_step=stopped_at(6))
+    trained = train(student, task, seconds=16, clock=ticks(), state=state)
+
+    before = dict(student.named_parameters())
+    for name, weight in trained.network.named_parameters():
+        assert torch.equal(weight, before[name]) is (name in frozen), name
