@@ -227,7 +227,7 @@ def test_a_wrong_field_is_named(path, value, problem):
 @pytest.mark.parametrize("value", ["float8", 8, None, ""])
 def test_an_unknown_precision_is_an_error(value):
     """A file that says what nobody knows is not run."""
-    with pytest.raises(EdgeError, match="'m.json': precision"):
+    with pytest.raises(EdgeError, match=r"'m\.json': precision"):
         manifest_from_json(NEW | {"precision": value}, source="'m.json'")
 
 
