@@ -68,7 +68,7 @@ def test_scores_may_move_a_little():
 )
 def test_what_is_not_found_again_does_not_ship(scores, shift):
     """All scores below what is seen, or all boxes in other places."""
-    with pytest.raises(EdgeError, match="only 0.00 is found in the lower precision"):
+    with pytest.raises(EdgeError, match=r"only 0\.00 is found in the lower precision"):
         check_agreement(
             answering(SCORES), answering(scores, shift=shift), PROBES, output=OUTPUT
         )

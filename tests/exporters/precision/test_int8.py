@@ -27,7 +27,8 @@ def to_steps(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return what 256 steps make of values: round, clip, and back."""
     scale = np.float32((high - low) / 255)
     zero = np.round(-low / scale)
-    return ((np.clip(np.round(values / scale) + zero, 0, 255) - zero) * scale).astype(np.float32)
+    steps = np.clip(np.round(values / scale) + zero, 0, 255) - zero
+    return (steps * scale).astype(np.float32)
 
 
 def test_a_convolution_computes_what_its_definition_says():
@@ -52,7 +53,7 @@ def test_a_convolution_computes_what_its_definition_says():
 
 
 def test_the_whole_body_runs_in_8_bits():
-    """onnxruntime takes up every pair: no float convolution, sigmoid or join is left in between."""
+    """onnxruntime takes up every pair: no float convolution or join is left in between."""
     model = network().build("head/Sigmoid")
     quantized = to_int8(model, images(3), Recipe(), quiet=True)
 

@@ -15,16 +15,17 @@ from tests.exporters.precision.test_places import silu
 pytestmark = pytest.mark.needs_torch
 
 SESSION = SessionSettings(threads=1)
-ROWS = 6  # two classes
 
 
 def raw_network() -> onnx.ModelProto:
-    """Return three layers whose output is like that of a head: (1, 6, 49)."""
+    """Return three layers whose output is like that of a head: (1, 8, 49)."""
     graph = GraphBuilder(3)
     value = silu(graph, graph.conv("x", "a.conv/Conv", (8, 3, 1, 1)), "a.act")
     value = silu(graph, graph.conv(value, "b.conv/Conv", (8, 8, 1, 1)), "b.act")
-    boxes = graph.node("Softplus", [graph.conv(value, "box/Conv", (4, 8, 1, 1))], "box/Softplus")
-    scores = graph.node("Sigmoid", [graph.conv(value, "score/Conv", (4, 8, 1, 1))], "s/Sigmoid")
+    boxes = graph.conv(value, "box/Conv", (4, 8, 1, 1))
+    boxes = graph.node("Softplus", [boxes], "box/Softplus")
+    scores = graph.conv(value, "score/Conv", (4, 8, 1, 1))
+    scores = graph.node("Sigmoid", [scores], "score/Sigmoid")
     joined = graph.node("Concat", [boxes, scores], "e/Concat", axis=1)
     shape = graph.constant("shape", np.array([1, 8, 49]))
     graph.node("Reshape", [joined, shape], "out/Reshape")
