@@ -51,5 +51,5 @@ def _overlaps(a: Raw, b: Raw) -> Raw:
     most = np.minimum(a[:2] + a[2:] / 2, b[:2] + b[2:] / 2)
     both = np.clip(most - least, 0, None).prod(axis=0)
     either = a[2:].prod(axis=0) + b[2:].prod(axis=0) - both
-    overlaps: Raw = both / np.maximum(either, 1e-9)
+    overlaps: Raw = np.minimum(both / np.maximum(either, 1e-9), 1)
     return overlaps
