@@ -30,7 +30,7 @@ def quiet(line: str) -> None:
 def test_the_json_holds_what_a_reader_needs(
     tmp_path: Path, settings_of: MakeSettings, counted: Counted
 ) -> None:
-    """Base, points with all their figures, differences with intervals; the file is the answer."""
+    """Base, points with all figures, differences with intervals; the file is the answer."""
     out = tmp_path / "out"
     settings = settings_of(("ours", 0.9), ("same", 0.9), ("never", 0.9))
 
