@@ -20,6 +20,8 @@ from exporters.graph import Graph, build_graph, finish_graph, rewritten
 from exporters.metadata import package_version, write_metadata
 from exporters.onnx_export import EXPORTER, OPSET
 from exporters.parity import check_parity
+from exporters.precision.agreement import check_agreement
+from exporters.precision.lower import FLOAT32, Lowering
 from exporters.probes import Image, make_probes
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import atomic_folder, write_bytes
@@ -35,6 +37,8 @@ from runtime_bench.manifest import (
 MIN_SCORE = 0.001
 IOU = 0.7
 MAX_BOXES = 300
+# Calibration pictures on which a graph in fewer bits is compared with the float graph.
+COMPARED = 32
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "onnxslim", "onnxruntime", "xprune-edge")
 
 
@@ -50,6 +54,7 @@ def build_artifact(
     iou: float = IOU,
     rewrites: Iterable[str] = (),
     provenance: Mapping[str, object] | None = None,
+    lowering: Lowering | None = None,
 ) -> Manifest:
     """Export `module`, check it against PyTorch, and write the artifact to `folder`.
 
@@ -64,6 +69,8 @@ def build_artifact(
         iou: The overlap beyond which the lesser of two boxes of a class is left out.
         rewrites: Keys of `exporters.rewrites.REWRITES` to run: none changes a detection.
         provenance: What the manifest is to say of how the network was made.
+        lowering: The precision that ships; None for float32. The float graph is compared with
+            PyTorch, and the one in fewer bits with the float graph.
 
     Raises:
         EdgeError: If the size does not fit the network, the module cannot be exported, the
@@ -81,6 +88,16 @@ def build_artifact(
         raw=raw,
         limits=OutputSpec(min_score=min_score, iou=iou, max_boxes=MAX_BOXES),
     )
+    lowering = lowering or Lowering()
+    how = _how(graph)
+    if lowering.precision != FLOAT32:
+        exact = model
+        lowered, facts = lowering.lowered(graph.model)
+        model = _to_bytes(lowered, card, size=size, raw=raw)
+        seen = {f"calibration {index}": image for index, image in enumerate(lowering.images, 1)}
+        compared = probes | dict(list(seen.items())[:COMPARED])
+        parity |= {"precision": check_agreement(exact, model, compared, output=output)}
+        how |= {"precision": facts}
     with atomic_folder(folder) as partial:
         write_bytes(partial / MODEL_FILE, model)
         manifest = Manifest(
@@ -93,8 +110,9 @@ def build_artifact(
             output=output,
             files={MODEL_FILE: file_entry(partial / MODEL_FILE)},
             parity=parity,
-            provenance={**(provenance or {}), "export": _how(graph)},
+            provenance={**(provenance or {}), "export": how},
             display_score=card.display_score,
+            precision=lowering.precision,
         )
         write_manifest(partial, manifest)
     return manifest

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from exporters.rewrites import REWRITES, run_rewrites
 from runtime_bench.compare import Comparison, compare_in_turn
+from runtime_bench.latency import Clock
 from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 
@@ -51,6 +52,7 @@ def keep_faster(
     session: SessionSettings,
     names: Iterable[str] = tuple(REWRITES),
     compare: Compare | None = None,
+    lower: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model,
     on_trial: Callable[[str], object] = lambda name: None,
 ) -> tuple[Trial, ...]:
     """Try rewrites one after the other, and say which are faster.
@@ -62,11 +64,12 @@ def keep_faster(
         session: How onnxruntime runs.
         names: Keys of `REWRITES`, in the order in which they are tried.
         compare: Times two calls in turn; None for some seconds of the clock that suits.
+        lower: Brings a rewritten graph to the precision that ships.
         on_trial: Called with a rewrite's name before it is tried.
     """
     compare = compare or _comparer(session)
     kept: list[str] = []
-    best = _runner(model, images, session)
+    best = _runner(lower(model), images, session)
     trials = []
     for name in names:
         on_trial(name)
@@ -74,7 +77,7 @@ def keep_faster(
         if name not in places:
             trials.append(Trial(name, 0))
             continue
-        candidate = _runner(rewritten, images, session)
+        candidate = _runner(lower(rewritten), images, session)
         comparison = compare(best, candidate)
         is_faster = comparison.interval[0] > 1
         trials.append(
@@ -86,14 +89,24 @@ def keep_faster(
     return tuple(trials)
 
 
-def _comparer(session: SessionSettings) -> Compare:
-    """Return what times for a second or two.
+def clock_for(session: SessionSettings) -> Clock:
+    """Return the clock that suits a choice between graphs.
 
     A graph on one thread is timed by the processor time of this process, which other programs
     disturb less; with more threads only the wall clock says how long one waits.
     """
-    clock = time.process_time if session.threads == 1 else time.perf_counter
-    return partial(compare_in_turn, min_rounds=80, min_time_s=1.5, max_time_s=12.0, clock=clock)
+    return time.process_time if session.threads == 1 else time.perf_counter
+
+
+def _comparer(session: SessionSettings) -> Compare:
+    """Return what times for a second or two."""
+    return partial(
+        compare_in_turn,
+        min_rounds=80,
+        min_time_s=1.5,
+        max_time_s=12.0,
+        clock=clock_for(session),
+    )
 
 
 def _runner(model: onnx.ModelProto, images: Sequence[Image], session: SessionSettings) -> Call:

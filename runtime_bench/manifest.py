@@ -15,7 +15,11 @@ from runtime_bench.files import read_json, sha256_of, write_json
 from runtime_bench.json_fields import JsonFields
 
 FORMAT = "xprune-edge manifest"
-VERSION = 1
+VERSION = 2
+# The first version knows no precision but that of its first models.
+_VERSIONS = (1, VERSION)
+# The first one is what a model comes in.
+PRECISIONS = ("float32", "int8", "float16")
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 
@@ -102,6 +106,7 @@ class Manifest:
         parity: How well the file agrees with the network it was made from.
         provenance: How it was made: data, scores, plan, versions.
         display_score: Detections below it are not worth showing to a person.
+        precision: What the file computes in, one of `PRECISIONS`; input and output are float32.
     """
 
     model_name: str
@@ -116,6 +121,7 @@ class Manifest:
     parity: dict[str, object] = field(default_factory=dict)
     provenance: dict[str, object] = field(default_factory=dict)
     display_score: float = 0.25
+    precision: str = PRECISIONS[0]
 
 
 def read_manifest(artifact: Path) -> Manifest:
@@ -228,10 +234,11 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
     fields = JsonFields(value, source=source)
     fields.text("format", choices=(FORMAT,))
     version = fields.take("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in _VERSIONS:
         raise fields.error(
-            "version", f"is {version!r:.40}; this program reads version {VERSION}"
+            "version", f"is {version!r:.40}; this program reads versions 1 to {VERSION}"
         )
+    old = version < VERSION
     manifest = Manifest(
         model_name=fields.text("model_name"),
         family=fields.text("family"),
@@ -245,6 +252,7 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
         parity=fields.mapping("parity"),
         provenance=fields.mapping("provenance"),
         display_score=fields.number("display_score", least=0.0, most=1.0),
+        precision=PRECISIONS[0] if old else fields.text("precision", choices=PRECISIONS),
     )
     fields.finish()
     if any(side % manifest.stride for side in manifest.input.size):

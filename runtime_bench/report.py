@@ -62,6 +62,7 @@ def manifest_rows(manifest: Manifest) -> Rows:
         ("input", f"{spec.name}, {_size(spec.size)} px (height x width), {spec.dtype}"),
         ("preparation", wanted),
         ("output", answer),
+        ("precision", manifest.precision),
         ("scores", f"from {output.min_score:g}; worth showing from {manifest.display_score:g}"),
     ]
     for name, entry in sorted(manifest.files.items()):

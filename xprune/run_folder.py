@@ -30,6 +30,8 @@ from xprune.config import (
 
 RUN_FILE = "run.json"
 STAGES_FILE = "stages.json"
+# Which input sizes and precisions were looked at, where they were left open.
+VARIANTS_FILE = "variants.json"
 FORMAT = "xprune-edge run"
 VERSION = 1
 

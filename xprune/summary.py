@@ -18,6 +18,8 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
     summary: Any = read_json(folder / "summary.json")
     console.print(_figures(summary))
     console.print(_removed(summary))
+    if "variant" in summary:
+        console.print(_chosen(summary), highlight=False)
     low, high = summary["speedup_interval"]
     console.print(
         f"{summary['speedup']:.2f} times as fast ({low:.2f} to {high:.2f}), "
@@ -45,6 +47,15 @@ def show_summary(folder: Path, console: Console | None = None) -> None:
     artifact = folder / "artifact"
     console.print(
         f"Artifact: {artifact}\nReport:   {artifact / 'report.html'}", highlight=False
+    )
+
+
+def _chosen(summary: Any) -> str:
+    """Return which size and precision were chosen, and of how many."""
+    height, width = summary["variant"]["size"]
+    return (
+        f"Input {height}x{width} in {summary['variant']['precision']}, chosen of "
+        f"{len(summary['variants'])} sizes and precisions (variants.json says why)."
     )
 
 

@@ -1,12 +1,19 @@
 """Which recipe moves the outputs least? Found by trying, on pictures kept apart.
 
-Every method of choosing ranges is tried on the whole graph. Then each layer alone is brought to
-8 bits: by how much the outputs move is its error, and what it wins is timed. The layers whose
-error is the greatest for the time that they win stay in float, as far as the time allows.
+Every method of choosing ranges is tried on the whole graph. Then each layer alone is brought
+to 8 bits: by how much the outputs move is its error. A layer in float costs more than its own time,
+since values change their type and layout around it: so the layers of the greatest error are put
+back to float one at a time, and timed in turn with the graph without that. Those with the
+greatest error for their time stay in float, as far as the time allows.
 """
 
+from __future__ import annotations
+
+import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import onnx
 
@@ -16,12 +23,16 @@ from exporters.precision.places import Places, find_places
 from exporters.precision.qdq import insert_pairs
 from exporters.precision.ranges import METHODS, Seen, choose_ranges, observe
 from exporters.probes import Image
+from runtime_bench.compare import compare_in_turn
 from runtime_bench.profile import node_times
 from runtime_bench.progress import track
+from runtime_bench.session import open_session
 from runtime_bench.settings import SessionSettings
 
 # Of the time in 8 bits, what may be spent on layers in float.
 TIME_SHARE = 0.04
+# So many layers are put back to float and timed.
+MOST_TIMED = 12
 # Of the pictures, what is kept apart to look at the outputs; at least one.
 HELD_OUT = 0.25
 MOST_HELD_OUT = 16
@@ -37,6 +48,8 @@ class LayerTrial:
         error: How far the outputs moved.
         float_s: Seconds that it takes in float, with what follows it pointwise.
         int8_s: The same in 8 bits, where all others are too.
+        cost: By which share of its time the graph is slower with the layer in float, timed in
+            turn; below 0 where it is faster, None where that was not timed.
         in_float: Whether it stays in float.
     """
 
@@ -44,12 +57,51 @@ class LayerTrial:
     error: float
     float_s: float
     int8_s: float
+    cost: float | None = None
     in_float: bool = False
 
-    @property
-    def saved_s(self) -> float:
-        """Seconds that 8 bits win; below 0 where they lose."""
-        return self.float_s - self.int8_s
+
+class LayerClock(Protocol):
+    """Times graphs."""
+
+    def nodes(self, model: onnx.ModelProto) -> Mapping[str, float]:
+        """Return the seconds of each node, by its name."""
+
+    def cost(self, first: onnx.ModelProto, second: onnx.ModelProto) -> float:
+        """Return by which share of the first one's time the second is slower."""
+
+
+@dataclass(frozen=True)
+class SessionClock:
+    """The clock of this machine.
+
+    Attributes:
+        images: Inputs (1, 3, height, width).
+        session: How onnxruntime runs.
+    """
+
+    images: Sequence[Image]
+    session: SessionSettings
+
+    def nodes(self, model: onnx.ModelProto) -> Mapping[str, float]:
+        """Return the seconds of each node, from onnxruntime's profile."""
+        content = model.SerializeToString()
+        return node_times(content, self.images, self.session, runs=RUNS).by_source
+
+    def cost(self, first: onnx.ModelProto, second: onnx.ModelProto) -> float:
+        """Return by which share of the first one's time the second is slower, timed in turn."""
+        arms = [self._arm(model) for model in (first, second)]
+        # Processor time, where that is all: other programs disturb it less.
+        clock = time.process_time if self.session.threads == 1 else time.perf_counter
+        compared = compare_in_turn(
+            *arms, min_rounds=RUNS, min_time_s=0.8, max_time_s=8.0, clock=clock
+        )
+        return 1 / compared.ratio - 1
+
+    def _arm(self, model: onnx.ModelProto) -> Callable[[], object]:
+        session = open_session(model.SerializeToString(), self.session)
+        endless = itertools.cycle(self.images)
+        return lambda: session.run(next(endless))
 
 
 @dataclass(frozen=True)
@@ -69,9 +121,6 @@ class Sweep:
     distance: float
 
 
-Times = Callable[[onnx.ModelProto], Mapping[str, float]]
-
-
 def sweep(
     model: onnx.ModelProto,
     images: Sequence[Image],
@@ -80,7 +129,7 @@ def sweep(
     session: SessionSettings,
     known: Mapping[str, float] | None = None,
     on_layer: Callable[[str, float], object] = lambda layer, error: None,
-    times: Times | None = None,
+    clock: LayerClock | None = None,
     quiet: bool = False,
 ) -> Sweep:
     """Try methods and layers on a raw graph, and return the recipe for it.
@@ -92,7 +141,7 @@ def sweep(
         session: How onnxruntime runs where layers are timed.
         known: Errors of layers that were tried before.
         on_layer: Called with each layer and its error as soon as it is known.
-        times: Seconds by node of a graph; None for onnxruntime's profile.
+        clock: Times graphs; None for onnxruntime's profile and some seconds of the clock.
         quiet: Show no progress.
     """
     assert len(images) > 1, "some pictures to calibrate on, and some to look at"
@@ -105,9 +154,9 @@ def sweep(
         if layer not in errors:
             errors[layer] = bench.moved(recipe, only=layer)
             on_layer(layer, errors[layer])
-    timed = times or (lambda graph: _profiled(graph, images, session))
-    in_float_s, in_int8_s = timed(model), timed(bench.graph(recipe))
-    trials = tuple(
+    clock = clock or SessionClock(images[:MOST_HELD_OUT], session)
+    in_float_s, in_int8_s = clock.nodes(model), clock.nodes(bench.graph(recipe))
+    trials = [
         LayerTrial(
             layer,
             errors[layer],
@@ -115,49 +164,72 @@ def sweep(
             sum(in_int8_s.get(node, 0.0) for node in nodes),
         )
         for layer, nodes in bench.places.with_them.items()
-    )
-    kept = choose_in_float(trials, budget_s=TIME_SHARE * sum(in_int8_s.values()))
-    moved = methods[recipe.method]
+    ]
+    trials = _with_costs(trials, bench, recipe, clock=clock, quiet=quiet)
+    kept, moved = choose_in_float(trials), methods[recipe.method]
     if kept:
-        with_them = bench.moved(replace(recipe, in_float=kept))
-        moved, kept = (with_them, kept) if with_them < moved else (moved, ())
-    return Sweep(
-        replace(recipe, in_float=kept),
-        methods,
-        tuple(replace(trial, in_float=trial.layer in kept) for trial in trials),
-        moved,
-    )
+        moved_less = bench.moved(replace(recipe, in_float=kept))
+        # What is faster in float stays there even if nothing is more exact for it.
+        kept = kept if moved_less < moved else tuple(t.layer for t in trials if _is_free(t))
+        moved = bench.moved(replace(recipe, in_float=kept))
+    final = tuple(replace(trial, in_float=trial.layer in kept) for trial in trials)
+    return Sweep(replace(recipe, in_float=kept), methods, final, moved)
 
 
-def choose_in_float(trials: Sequence[LayerTrial], *, budget_s: float) -> tuple[str, ...]:
-    """Return the layers that are better left in float.
+def choose_in_float(trials: Sequence[LayerTrial]) -> tuple[str, ...]:
+    """Return the layers that are better left in float, in the order of the graph.
 
-    Those that 8 bits make slower come first, and pay for others: then by the error for each
-    second that a layer wins, while the seconds are within the budget.
+    Those with which the graph is faster, and then by the error for the time that they cost,
+    while all together cost no more than `TIME_SHARE`.
 
     Args:
-        trials: Of all layers.
-        budget_s: What may be spent.
+        trials: Of all layers; those that were not timed stay in 8 bits.
     """
-    ranked = sorted(trials, key=lambda trial: (trial.saved_s > 0, -_rate(trial)))
-    kept: list[str] = []
-    spent_s = 0.0
-    for trial in ranked:
-        if trial.saved_s > 0 and spent_s + trial.saved_s > budget_s:
-            break
-        spent_s += max(0.0, trial.saved_s)
-        kept.append(trial.layer)
-    return tuple(kept)
+    kept: set[str] = set()
+    spent = 0.0
+    for trial in sorted(trials, key=_rate, reverse=True):
+        if trial.cost is None or spent + max(0.0, trial.cost) > TIME_SHARE:
+            continue
+        spent += max(0.0, trial.cost)
+        kept.add(trial.layer)
+    return tuple(trial.layer for trial in trials if trial.layer in kept)
+
+
+def _with_costs(
+    trials: Sequence[LayerTrial],
+    bench: _Bench,
+    recipe: Recipe,
+    *,
+    clock: LayerClock,
+    quiet: bool,
+) -> list[LayerTrial]:
+    """Return the trials, the most promising ones put back to float and timed.
+
+    The layers that are faster in float by themselves are put back first, and the others are
+    timed on top of those with which the graph is really faster.
+    """
+    by_itself = [trial.layer for trial in trials if trial.float_s < trial.int8_s]
+    worst = sorted(trials, key=lambda trial: trial.error, reverse=True)
+    others = [trial.layer for trial in worst if trial.layer not in by_itself]
+    costs: dict[str, float] = {}
+    free: tuple[str, ...] = ()
+    wanted = [*by_itself, *others][:MOST_TIMED]
+    for layer in track(wanted, label="Timing layers in float", quiet=quiet):
+        without = bench.graph(replace(recipe, in_float=free))
+        costs[layer] = clock.cost(
+            without, bench.graph(replace(recipe, in_float=(*free, layer)))
+        )
+        if layer in by_itself and costs[layer] < 0:
+            free = (*free, layer)
+    return [replace(trial, cost=costs.get(trial.layer)) for trial in trials]
+
+
+def _is_free(trial: LayerTrial) -> bool:
+    return trial.cost is not None and trial.cost < 0
 
 
 def _rate(trial: LayerTrial) -> float:
-    return trial.error / max(abs(trial.saved_s), 1e-9)
-
-
-def _profiled(
-    graph: onnx.ModelProto, images: Sequence[Image], session: SessionSettings
-) -> Mapping[str, float]:
-    return node_times(graph.SerializeToString(), images, session, runs=RUNS).by_source
+    return trial.error / max(trial.cost or 0.0, 1e-6)
 
 
 class _Bench:

@@ -31,6 +31,17 @@ def export_once(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(f"{user}.build_graph", build_once)
 
 
+def spare_rewrites(patch: pytest.MonkeyPatch) -> None:
+    """Let every rewrite be kept, whatever it brings here, after a short look."""
+    from runtime_bench.compare import compare_in_turn
+
+    def always_faster(first: Any, second: Any, **settings: Any) -> Any:
+        found = compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
+        return replace(found, ratio=1.1, interval=(1.05, 1.15))
+
+    patch.setattr("exporters.keep_faster.compare_in_turn", always_faster)
+
+
 def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     """Let every timing end after its least number of runs; no figure means anything then."""
     from runtime_bench.benchmark import run_benchmark
@@ -38,11 +49,6 @@ def measure_briefly(patch: pytest.MonkeyPatch) -> None:
 
     def compare(first: Any, second: Any, **settings: Any) -> Any:
         return compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
-
-    def always_faster(first: Any, second: Any, **settings: Any) -> Any:
-        # What is kept must not depend on how long something took here.
-        found = compare(first, second)
-        return replace(found, ratio=1.1, interval=(1.05, 1.15))
 
     def in_turn(arms: Any, **settings: Any) -> Any:
         return time_in_turn(arms, min_rounds=20, min_time_s=0.0, max_time_s=9.0, seed=0)
@@ -53,6 +59,6 @@ def measure_briefly(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr("xprune.stages.timing.compare_in_turn", compare)
     patch.setattr("xprune.stages.timing.time_in_turn", in_turn)
-    patch.setattr("exporters.keep_faster.compare_in_turn", always_faster)
+    spare_rewrites(patch)
     patch.setattr("xprune.stages.measure.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.run_benchmark", bench)

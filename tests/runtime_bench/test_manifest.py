@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import (
+    PRECISIONS,
     FileEntry,
     InputSpec,
     Manifest,
@@ -29,6 +30,7 @@ from runtime_bench.manifest import (
 
 OLD_FILE = Path(__file__).parents[1] / "data" / "manifest_v1.json"
 OLD = json.loads(OLD_FILE.read_text(encoding="utf-8"))
+NEW = {**OLD, "version": 2, "precision": "int8"}
 
 # "test", whose digest stands in the old file.
 MODEL_BYTES = b"test"
@@ -77,6 +79,7 @@ MANIFESTS = st.builds(
     parity=JSON_OBJECTS,
     provenance=JSON_OBJECTS,
     display_score=FRACTIONS,
+    precision=st.sampled_from(PRECISIONS),
 )
 
 
@@ -119,7 +122,8 @@ def test_the_old_file_still_loads(artifact, named):
     assert manifest.input == InputSpec(size=(256, 320))
     assert manifest.output == OutputSpec(kind="raw", names=("output0",), decoder="yolo")
     assert manifest.files["model.onnx"].size_bytes == 4
-    assert manifest_to_json(manifest) == OLD
+    assert manifest.precision == "float32"
+    assert manifest_to_json(manifest) == NEW | {"precision": "float32"}
     assert model_path(artifact / named).read_bytes() == MODEL_BYTES
 
 
@@ -139,9 +143,11 @@ GOOD_ENTRY = OLD["files"]["model.onnx"]
 FAULTS = [
     (("format",), "a cat", "format is 'a cat'; this version knows 'xprune-edge manifest'"),
     (("format",), ..., "format is missing"),
-    (("version",), 2, "version is 2; this program reads version 1"),
-    (("version",), True, "version is True; this program reads version 1"),
-    (("version",), "1", "version is '1'; this program reads version 1"),
+    (("version",), 3, "version is 3; this program reads versions 1 to 2"),
+    (("version",), True, "version is True; this program reads versions 1 to 2"),
+    (("version",), "1", "version is '1'; this program reads versions 1 to 2"),
+    (("version",), 2, "precision is missing"),
+    (("precision",), "int8", "unknown key 'precision'"),
     (("model_name",), 7, "model_name must be a text, not a number"),
     (("model_name",), "", "model_name must have 1 to 500 characters, not 0"),
     (("family",), "x" * 501, "family must have 1 to 500 characters, not 501"),
@@ -216,6 +222,13 @@ def test_a_wrong_field_is_named(path, value, problem):
     assert str(caught.value).startswith("'m.json': ")
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["float8", 8, None, ""])
+def test_an_unknown_precision_is_an_error(value):
+    """A file that says what nobody knows is not run."""
+    with pytest.raises(EdgeError, match=r"'m\.json': precision"):
+        manifest_from_json(NEW | {"precision": value}, source="'m.json'")
 
 
 def test_writing_refuses_what_reading_would_refuse(tmp_path):

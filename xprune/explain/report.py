@@ -95,6 +95,7 @@ def _layers(
         "removed": tables.removed_rows(removed, ranks=ranks(evidence)),
         "saved": tables.saved_in_all(removed),
         "substitutes": facts.substitutes_used(removed),
+        "variants": tables.variant_rows(summary),
         "plan_facts": facts.plan_facts(summary, plan),
         "scatter": charts.scatter(time_against_score(evidence), chosen=evidence.removed_names),
         "score_charts": score_charts(evidence),

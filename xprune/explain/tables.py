@@ -88,6 +88,49 @@ def removed_rows(
     ]
 
 
+@dataclass(frozen=True)
+class VariantRow:
+    """One input size and precision that was looked at."""
+
+    input: str
+    precision: str
+    latency: str
+    agreement: str
+    layers: str
+    after: str
+    verdict: str
+    chosen: bool
+
+
+def variant_rows(summary: Mapping[str, Any]) -> list[VariantRow]:
+    """Return the sizes and precisions that were looked at, in order of latency."""
+    chosen = summary.get("variant")
+    rows = []
+    for entry in wording.items_at(summary, "variants"):
+        variant = wording.look_up(entry, "variant")
+        is_chosen = variant == chosen
+        layers = number_at(entry, "layers")
+        refused = wording.look_up(entry, "refused")
+        verdict = (
+            "chosen" if is_chosen else "not the best" if layers is not None else "not tried"
+        )
+        rows.append(
+            VariantRow(
+                input="\N{MULTIPLICATION SIGN}".join(
+                    map(wording.text_of, wording.items_at(variant, "size"))
+                ),
+                precision=wording.text_of(wording.look_up(variant, "precision")),
+                latency=wording.fixed(number_at(entry, "latency_ratio"), 3),
+                agreement=wording.fixed(number_at(entry, "agreement"), 3),
+                layers=wording.MISSING if layers is None else wording.amount(layers),
+                after=wording.fixed(number_at(entry, "after"), 3),
+                verdict=wording.text_of(refused) if refused else verdict,
+                chosen=is_chosen,
+            )
+        )
+    return rows
+
+
 def saved_in_all(removed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Return the sums of the time saved (ms) and of the shares; a gap makes a sum unknown."""
     times = [number_at(entry, "saved_s") for entry in removed]

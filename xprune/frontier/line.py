@@ -18,13 +18,12 @@ from xprune.frontier.ground import Ground, copy_if_there
 from xprune.models.checkpoint import read_checkpoint
 from xprune.pipeline import run_until
 from xprune.pruning.plan import PrunePlan, read_plan
-from xprune.run_folder import RUN_FILE, RunFolder, open_run
+from xprune.run_folder import RUN_FILE, VARIANTS_FILE, RunFolder, open_run
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.export import ARTIFACT_FOLDER
 from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.recover import RECOVERED_FILE
-from xprune.variants.document import VARIANTS_FILE
 
 RUN_FOLDER = "run"
 

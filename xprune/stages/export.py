@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from exporters.bundle import build_artifact
+from exporters.precision.lower import FLOAT32
 from xprune.attribution.scores import read_scores
 from xprune.config import TRAININGS
 from xprune.models.detector import Detector
@@ -12,9 +13,15 @@ from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import export_baseline, intact_manifest
 from xprune.stages.plan import PLAN_FILE
+from xprune.stages.precision import PRECISION_FILE
 from xprune.stages.prune import PRUNED_FILE
 from xprune.stages.recover import RECOVERED_FILE, load_made
-from xprune.stages.rewrites import REWRITES_FILE, rewrite_trials
+from xprune.stages.rewrites import (
+    REWRITES_FILE,
+    check_precision,
+    rewrite_trials,
+    run_lowering,
+)
 from xprune.stages.workbench import Workbench
 
 STAGE = "export"
@@ -24,8 +31,10 @@ INPUTS = (SCORES_FILE, PLAN_FILE, PRUNED_FILE, REWRITES_FILE)
 
 
 def _inputs(bench: Workbench) -> tuple[str, ...]:
-    trained = bench.run.config.recover in TRAININGS
-    return (*INPUTS, RECOVERED_FILE) if trained else INPUTS
+    config = bench.run.config
+    trained = (RECOVERED_FILE,) if config.recover in TRAININGS else ()
+    in_float = config.precision == FLOAT32
+    return (*INPUTS, *trained, *(() if in_float else (PRECISION_FILE,)))
 
 
 def export(bench: Workbench) -> None:
@@ -37,6 +46,7 @@ def export(bench: Workbench) -> None:
             bench.say("The artifact is exported already")
             return
         bench.say("The artifact was changed since; it is exported again")
+    check_precision(bench)
     scores = read_scores(run.file(SCORES_FILE))
     made = read_plan(run.file(PLAN_FILE), scores.candidates)
     pruned = load_pruned(bench)
@@ -55,6 +65,7 @@ def export(bench: Workbench) -> None:
             **_provenance(bench, made, list(scores.pictures)),
             "rewrites": {trial.name: trial.ratio for trial in kept},
         },
+        lowering=run_lowering(bench, full=True),
     )
     run.mark_done(STAGE, inputs=_inputs(bench))
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from exporters.precision.lower import FLOAT32
 from runtime_bench.errors import EdgeError
 from runtime_bench.machine import describe_machine
 from runtime_bench.timing_folder import write_folder
@@ -34,10 +35,11 @@ PICTURES = 4
 
 def latency_table(bench: Workbench) -> LatencyTable:
     """Return the run's table of this machine, measured now unless it holds already."""
-    path = bench.run.file(LATENCY_FILE)
+    path, precision = bench.run.file(LATENCY_FILE), bench.run.config.precision
     settings = {
         **_settings(bench, bench.run.config.threads, describe_machine()),
         "rewrites": list(kept_rewrites(bench)),
+        **({} if precision == FLOAT32 else {"precision": precision}),
     }
     if path.exists():
         table = read_latency_table(path, bench.candidates)
@@ -111,7 +113,7 @@ def _told(bench: Workbench, doing: str) -> Iterator[tuple[GraphFacts, bytes]]:
 
 def _shipped(bench: Workbench) -> Iterator[tuple[GraphFacts, bytes]]:
     """Yield the unpruned network as it ships, on what the speed-up is counted."""
-    yield GraphFacts(SHIPPED, {}), shipped_graph(bench, bench.unpruned_graph)
+    yield GraphFacts(SHIPPED, {}), shipped_graph(bench, bench.unpruned_graph, precision=FLOAT32)
 
 
 def _model(bench: Workbench) -> TimedModel:

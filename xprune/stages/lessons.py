@@ -1,8 +1,9 @@
-"""What a pruned network is taught by the unpruned one, without labels.
+"""What a pruned network is taught: by the unpruned one, or by labels as well.
 
 Two things, on the same views of the pictures: what the unpruned network says at the same input
-size (knowledge distillation, Hinton et al. 2015), and what it finds on larger inputs, where it
-finds more, as targets of the family's own loss (data distillation, Radosavovic et al. 2018).
+size (knowledge distillation, Hinton et al. 2015), and targets of the family's own loss. Those
+are labels, or, without any, what the unpruned network finds on larger inputs, where it finds
+more (data distillation, Radosavovic et al. 2018).
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ class Lessons:
         pool: Pictures; the last of them are held out.
         held_out: How many.
         device: Where to compute.
+        labelled: Whether the targets are the pictures' labels, not what the teacher finds.
     """
 
     bench: Workbench
     pool: PicturePool
     held_out: int
     device: torch.device
+    labelled: bool = False
     _found: dict[int, Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,7 +130,12 @@ class Lessons:
         }
 
     def _on_picture(self, index: int) -> Targets:
-        """Return what the teacher finds on a picture, found once, in pixels of the picture."""
+        """Return what there is on a picture, in pixels of the picture; found once."""
+        if self.labelled:
+            picture = self.pool.pictures[index]
+            single = ~picture.crowd
+            boxes, labels = picture.boxes[single], picture.labels[single]
+            return Targets(torch.from_numpy(boxes), torch.from_numpy(labels))
         if index not in self._found:
             self._found[index] = self._detect(self.pool.pixels(index))
         return self._found[index]

@@ -27,6 +27,7 @@ from xprune.explain.report import write_report
 from xprune.layers.candidates import count_macs
 from xprune.models.detector import Detector
 from xprune.pruning.plan import PrunePlan, read_plan
+from xprune.run_folder import VARIANTS_FILE
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, BASELINE_MODEL
 from xprune.stages.export import ARTIFACT_FOLDER, MODEL, load_pruned
@@ -129,8 +130,10 @@ def _summary(
         "removed": [asdict(choice) for choice in made.choices],
         "asked": {k: v for k, v in asdict(made.asked).items() if v is not None},
         **_planned_for(made),
+        **_variants(bench),
         "criterion": made.criterion,
         "recover": config.recover,
+        "precision": config.precision,
         "data": {
             "test": data["test"]["pictures"],
             "calibration": data["calibration"]["pictures"],
@@ -149,6 +152,14 @@ def _planned_for(made: PrunePlan) -> dict[str, object]:
         return {}
     promised = {"name": made.machine, "predicted_speedup": made.predicted_speedup}
     return {"planned_for": promised}
+
+
+def _variants(bench: Workbench) -> dict[str, object]:
+    """Return the sizes and precisions that were looked at, where a person left them open."""
+    if not bench.run.asked.is_open:
+        return {}
+    document = _object(read_json(bench.run.file(VARIANTS_FILE)))
+    return {"variants": document["variants"], "variant": document["chosen"]}
 
 
 def _side(

@@ -11,6 +11,7 @@ from xprune.pruning.plan import PrunePlan, Request, plan_by_count, write_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import export_baseline
 from xprune.stages.latency import LATENCY_FILE, latency_table, table_of_other_machine
+from xprune.stages.rewrites import check_precision
 from xprune.stages.search import proposer
 from xprune.stages.timed_plan import plan_for_other_machine, timed_plan
 from xprune.stages.workbench import Workbench
@@ -28,6 +29,7 @@ def plan(bench: Workbench) -> None:
         bench.say("The plan is made already")
         return
     check_criterion(run.config.criterion)
+    check_precision(bench)
     scores = read_scores(run.file(SCORES_FILE))
     write_plan(run.file(PLAN_FILE), make_plan(bench, scores, request(run.config)))
     run.mark_done(STAGE, inputs=(SCORES_FILE,))

@@ -99,7 +99,9 @@ def recover_network(
     state: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Recovered:
-    """Train any network that maps like the detector's, by distillation from the detector.
+    """Train any network that maps like the detector's, by the detector or by labels as well.
+
+    Labels are used where the run's recovery is `finetune`, and only there.
 
     Args:
         bench: The run: its detector teaches, its calibration pictures and others like them are
@@ -113,25 +115,16 @@ def recover_network(
         EdgeError: If there are too few pictures, the state is damaged, or the network's outputs
             are not finite.
     """
-    pool = bench.recovery_pool
-    if len(pool) < 2:
-        raise EdgeError(
-            f"{len(pool)} picture is too few to recover on, since some are held out; "
-            "give more as --calibration (labels are not needed)"
-        )
-    held_out = min(HELD_OUT, -(-len(pool) // 8))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lessons = Lessons(bench, pool, held_out, device)
-    task = Task(
-        lessons.loss, lessons.held_out_loss, _key(bench, network, pool.pictures, minutes)
-    )
+    lessons = _lessons(bench)
+    key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
+    task = Task(lessons.loss, lessons.held_out_loss, key)
     bench.say(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
-        f"{held_out} others tell what is best"
+        f"{lessons.held_out} others tell what is best"
     )
     with _threads(bench.run.config.threads), _shown(minutes * 60) as show:
         trained = train(
-            copy.deepcopy(network).to(device),
+            copy.deepcopy(network).to(lessons.device),
             task,
             seconds=minutes * 60,
             clock=clock,
@@ -147,8 +140,27 @@ def recover_network(
         seconds=progress.elapsed_s,
         steps=progress.step,
         pictures=lessons.taught,
-        held_out=held_out,
+        held_out=lessons.held_out,
     )
+
+
+def _lessons(bench: Workbench) -> Lessons:
+    """Return what is to be learnt, on which pictures, and on which device."""
+    labelled = bench.run.config.recover == "finetune"
+    if labelled and not bench.sets.calibration.labelled:
+        raise EdgeError(
+            f"--recover finetune needs labels, and {bench.sets.calibration.source} has none; "
+            "give labelled pictures as --calibration, or use --recover distill"
+        )
+    pool = bench.recovery_pool
+    if len(pool) < 2:
+        raise EdgeError(
+            f"{len(pool)} picture is too few to recover on, since some are held out; "
+            "give more as --calibration (labels are not needed)"
+        )
+    held_out = min(HELD_OUT, -(-len(pool) // 8))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Lessons(bench, pool, held_out, device, labelled=labelled)
 
 
 def load_made(bench: Workbench, name: str) -> Detector:
@@ -199,7 +211,7 @@ def _shown(seconds: float) -> Iterator[Callable[[Progress], None]]:
 
 
 def _key(
-    bench: Workbench, network: nn.Module, pictures: Sequence[Picture], minutes: float
+    bench: Workbench, network: nn.Module, pictures: Sequence[Picture], *, minutes: float
 ) -> str:
     """Return what names a training: all that its steps depend on."""
     config = bench.run.config

@@ -15,11 +15,18 @@ import onnx
 from exporters.bundle import IOU, MAX_BOXES, MIN_SCORE
 from exporters.graph import Graph, finish_graph
 from exporters.keep_faster import Trial, keep_faster
+from exporters.precision.lower import FLOAT32, FLOAT_ONLY, INT8, Lowering
 from exporters.rewrites import REWRITES
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import OutputSpec
+from xprune.stages.precision import (
+    first_recipe,
+    lowering_of,
+    refuse_if_slower,
+    run_recipe,
+)
 from xprune.stages.workbench import Workbench
 
 REWRITES_FILE = "rewrites.json"
@@ -35,9 +42,48 @@ def kept_rewrites(bench: Workbench) -> tuple[str, ...]:
 def raw_as_timed(bench: Workbench, raw_graph: bytes) -> bytes:
     """Return a graph from `Workbench.raw_graph`, rewritten but without NMS.
 
-    It is the part of a shipped graph whose time does not depend on what is to be seen.
+    It is the part of a shipped graph whose time does not depend on what is to be seen. In int8
+    it is as fast as what ships, but not as exact.
     """
-    return shipped_graph(bench, raw_graph, kept_rewrites(bench), raw=True)
+    return shipped_graph(bench, raw_graph, kept_rewrites(bench), raw=True, quick=True)
+
+
+def check_precision(bench: Workbench) -> None:
+    """Stop a run whose precision is not faster on this machine than float32.
+
+    Raises:
+        EdgeError: With the figure, or if the precision is to be tried on another machine.
+    """
+    config = bench.run.config
+    if config.precision == FLOAT32:
+        return
+    if config.latency_table is not None:
+        raise EdgeError(
+            f"{config.precision} is tried on this machine, and --latency-table is of another "
+            "one; leave one of them out"
+        )
+    recipe = first_recipe(bench) if config.precision == INT8 else None
+    exact = shipped_graph(bench, bench.unpruned_graph, kept_rewrites(bench), precision=FLOAT32)
+    refuse_if_slower(bench, exact, lowering_of(bench, recipe, quick=True))
+
+
+def run_lowering(bench: Workbench, *, quick: bool = False, full: bool = False) -> Lowering:
+    """Return how a finished graph of this run is brought to its precision.
+
+    Args:
+        bench: The run's parts.
+        quick: For timing alone.
+        full: With all calibration pictures, for what ships.
+    """
+    recipe = None
+    if bench.run.config.precision == INT8:
+        recipe = run_recipe(
+            bench,
+            lambda: shipped_graph(
+                bench, bench.unpruned_graph, kept_rewrites(bench), raw=True, precision=FLOAT32
+            ),
+        )
+    return lowering_of(bench, recipe, quick=quick, full=full)
 
 
 def rewrite_trials(bench: Workbench) -> tuple[Trial, ...]:
@@ -59,33 +105,42 @@ def rewrite_trials(bench: Workbench) -> tuple[Trial, ...]:
     trials = ()
     if settings["rewrites"]:
         bench.say("Timing rewrites of the graph that change no detection")
+        exact = shipped_graph(bench, bench.unpruned_graph, precision=FLOAT32)
+        recipe = first_recipe(bench) if bench.run.config.precision == INT8 else None
         trials = keep_faster(
-            onnx.load_from_string(shipped_graph(bench, bench.unpruned_graph)),
+            onnx.load_from_string(exact),
             bench.timed_images,
             session=bench.session,
+            names=settings["rewrites"],
+            lower=lowering_of(bench, recipe),
         )
-    write_json(
-        path,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "settings": settings,
-            "trials": [asdict(trial) for trial in trials],
-        },
-    )
+    _write_trials(bench, trials)
     return trials
 
 
+def adopt_rewrites(bench: Workbench, other: Workbench) -> None:
+    """Let a run use the rewrites that were faster for another input size of its network."""
+    _write_trials(bench, rewrite_trials(other))
+
+
 def shipped_graph(
-    bench: Workbench, raw_graph: bytes, rewrites: Iterable[str] = (), *, raw: bool | None = None
+    bench: Workbench,
+    raw_graph: bytes,
+    rewrites: Iterable[str] = (),
+    *,
+    raw: bool | None = None,
+    precision: str | None = None,
+    quick: bool = False,
 ) -> bytes:
-    """Return a graph from `Workbench.raw_graph` as it ships, with NMS and rewrites.
+    """Return a graph from `Workbench.raw_graph` as it ships: NMS, rewrites, and precision.
 
     Args:
         bench: The run's parts.
         raw_graph: With a raw output and not rewritten.
         rewrites: Keys of `exporters.rewrites.REWRITES`, such as `kept_rewrites` returns.
         raw: Whether it ends without NMS; None for what the run was asked for.
+        precision: "float32" for a graph in float; None for the run's own precision.
+        quick: For timing alone: as fast as what ships, and in int8 not as exact.
     """
     graph = Graph(onnx.load_from_string(raw_graph), "none", {})
     finished = finish_graph(
@@ -96,21 +151,38 @@ def shipped_graph(
         raw=bench.run.config.raw if raw is None else raw,
         rewrites=rewrites,
     )
-    content: bytes = finished.model.SerializeToString()
+    model = finished.model
+    if precision is None and bench.run.config.precision != FLOAT32:
+        model = run_lowering(bench, quick=quick)(model)
+    content: bytes = model.SerializeToString()
     return content
 
 
-def _settings(bench: Workbench) -> dict[str, object]:
+def _write_trials(bench: Workbench, trials: Iterable[Trial]) -> None:
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": _settings(bench),
+        "trials": [asdict(trial) for trial in trials],
+    }
+    write_json(bench.run.file(REWRITES_FILE), content)
+
+
+def _settings(bench: Workbench) -> dict[str, Any]:
     """Return what the times hold for."""
     machine = describe_machine()
     config = bench.run.config
     wanted = config.rewrites == "on" and config.latency_table is None
+    left_out = FLOAT_ONLY if config.precision == INT8 else ()
+    names = [name for name in REWRITES if name not in left_out]
+    precision = {} if config.precision == FLOAT32 else {"precision": config.precision}
     return {
+        **precision,
         "weights_sha256": bench.detector.weights_sha256,
         "imgsz": list(bench.size),
         "threads": config.threads,
         "raw": config.raw,
-        "rewrites": list(REWRITES) if wanted else [],
+        "rewrites": names if wanted else [],
         **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exporters.precision.lower import FLOAT32
 from runtime_bench.compare import Comparison, compare_in_turn, ratio_interval, time_in_turn
 from xprune.stages.baseline import BASELINE_MODEL
 from xprune.stages.rewrites import kept_rewrites, raw_as_timed, shipped_graph
@@ -37,7 +38,7 @@ class Stopwatch:
         raw_s: Latency of the unpruned graph with a raw output, rewritten.
         extra_s: What shipping adds to such a graph, mostly NMS; below 0 where rewrites around
             NMS win more. At first that of the unpruned model, then of the plan solved last.
-        free: What rewrites and another input size deliver with no layer touched.
+        free: What rewrites, another input size and precision deliver with no layer touched.
         free_interval: Its 95 % interval.
     """
 
@@ -57,7 +58,8 @@ class Stopwatch:
         self.base_s, self.raw_s, finished_s = (float(np.median(times)) for times in times_s)
         self.extra_s = finished_s - self.raw_s
         # Else the two graphs are one, whatever a busy machine says.
-        differ = bool(kept) or bench.size != bench.base_size
+        in_float = bench.run.config.precision == FLOAT32
+        differ = bool(kept) or bench.size != bench.base_size or not in_float
         self.free = self.base_s / finished_s if differ else 1.0
         self.free_interval = ratio_interval(times_s[0], times_s[2]) if differ else (1.0, 1.0)
 

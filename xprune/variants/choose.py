@@ -15,6 +15,7 @@ from dataclasses import replace
 from runtime_bench.errors import EdgeError
 from xprune.attribution.scores import read_scores
 from xprune.pruning.plan import read_plan
+from xprune.run_folder import VARIANTS_FILE
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 from xprune.stages.plan import PLAN_FILE, request
@@ -23,7 +24,7 @@ from xprune.stages.recover import load_made
 from xprune.stages.rewrites import kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
-from xprune.variants.document import VARIANTS_FILE, read_chosen, settings_of, write_variants
+from xprune.variants.document import read_chosen, settings_of, write_variants
 from xprune.variants.folder import at_variant, settled, take_over
 from xprune.variants.lineup import Lineup
 from xprune.variants.variant import Measured

@@ -14,7 +14,6 @@ from xprune.config import PRECISIONS, options_until
 from xprune.stages.workbench import Workbench
 from xprune.variants.variant import Measured, Variant
 
-VARIANTS_FILE = "variants.json"
 FORMAT = "xprune-edge variants"
 VERSION = 1
 

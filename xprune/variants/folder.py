@@ -9,8 +9,9 @@ from xprune.run_folder import STAGES_FILE, RunFolder
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
+from xprune.stages.precision import PRECISION_FILE
 from xprune.stages.prune import PRUNED_FILE
-from xprune.stages.rewrites import REWRITES_FILE
+from xprune.stages.rewrites import REWRITES_FILE, adopt_rewrites
 from xprune.stages.workbench import Workbench
 from xprune.variants.variant import Variant
 
@@ -19,6 +20,7 @@ VARIANTS_FOLDER = "variants"
 TAKEN = (
     DATA_FILE,
     SCORES_FILE,
+    PRECISION_FILE,
     REWRITES_FILE,
     LATENCY_FILE,
     PLAN_FILE,
@@ -36,6 +38,19 @@ def at_variant(bench: Workbench, variant: Variant) -> Workbench:
     )
     vars(other).update(detector=bench.detector, sets=bench.sets)
     return other
+
+
+def at_other_size(bench: Workbench, known: Workbench) -> None:
+    """Let a variant use what was found for its precision at another size.
+
+    How sensitive a layer is to rounding, and which rewrites are faster, hardly depends on the
+    size of the input, and finding it out takes minutes.
+    """
+    recipe = known.run.file(PRECISION_FILE)
+    if recipe.exists():
+        bench.run.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recipe, bench.run.file(PRECISION_FILE))
+    adopt_rewrites(bench, known)
 
 
 def settled(bench: Workbench, variant: Variant) -> Workbench:

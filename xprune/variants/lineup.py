@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from exporters.keep_faster import clock_for
 from runtime_bench.compare import time_in_turn
 from runtime_bench.progress import track
 from xprune.config import AUTO, PRECISIONS
@@ -16,7 +17,7 @@ from xprune.stages.rewrites import kept_rewrites, shipped_graph
 from xprune.stages.timed_plan import MARGIN
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
-from xprune.variants.folder import at_variant
+from xprune.variants.folder import at_other_size, at_variant
 from xprune.variants.sizes import worthy_sizes
 from xprune.variants.variant import Measured, Variant, refuse_dominated
 
@@ -37,7 +38,6 @@ class Lineup:
         self._bench = bench
         self._asked = asked
         self._agreement = agreement
-        self._rewrites: dict[str, tuple[str, ...]] = {}
 
     def measured(self) -> tuple[list[Measured], float]:
         """Return the variants in order of latency, and the share of it that is wanted."""
@@ -82,15 +82,12 @@ class Lineup:
         return [replace(at_base, size=size) for size in sizes[:: step or 1]]
 
     def _graph(self, variant: Variant) -> bytes:
-        """Return the unpruned model's graph as a variant would ship it.
-
-        Which rewrites are faster is tried at the first size of a precision only.
-        """
+        """Return the unpruned model's graph as a variant would ship it."""
         bench = at_variant(self._bench, variant)
-        kept = self._rewrites.get(variant.precision)
-        if kept is None:
-            kept = self._rewrites[variant.precision] = kept_rewrites(bench)
-        return shipped_graph(bench, bench.unpruned_graph, kept)
+        if variant.size != bench.base_size:
+            at_base = at_variant(self._bench, replace(variant, size=bench.base_size))
+            at_other_size(bench, at_base)
+        return shipped_graph(bench, bench.unpruned_graph, kept_rewrites(bench))
 
     def _timed(self, graphs: Mapping[Variant, bytes]) -> tuple[Ratios, float]:
         """Return the share of the base's latency that each takes, and the share wanted."""
@@ -103,7 +100,12 @@ class Lineup:
             ),
         ]
         times_s = time_in_turn(
-            arms, min_rounds=ROUNDS, min_time_s=2.0, max_time_s=60.0, seed=bench.run.config.seed
+            arms,
+            min_rounds=ROUNDS,
+            min_time_s=2.0,
+            max_time_s=60.0,
+            seed=bench.run.config.seed,
+            clock=clock_for(bench.session),
         )
         base_s, *medians = (float(np.median(times)) for times in times_s)
         speedup = self._asked.wanted_speedup(base_s)

@@ -59,6 +59,101 @@ def test_each_loss_is_that_of_the_picture_alone(network):
     np.testing.assert_allclose(losses.numpy(), alone, rtol=1e-5)
 
 
+def test_the_loss_of_a_batch_is_that_of_ultralytics(network):
+    """All pictures at once, in its own batch format, by picture."""
+    images = pictures(3)
+
+    loss = yolo.batch_loss(network, yolo.head_outputs(network, images), TARGETS)
+
+    model: Any = copy.deepcopy(network)
+    model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+    model.model[-1].training = True
+    sides = torch.tensor([96, 64, 96, 64])
+    boxes = torch.cat([target.boxes for target in TARGETS]) / sides
+    left, top, right, bottom = boxes.unbind(1)
+    batch = {
+        "img": images,
+        "batch_idx": torch.tensor([0.0, 2.0, 2.0]),
+        "cls": torch.cat([target.labels for target in TARGETS]).float(),
+        "bboxes": torch.stack(
+            ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), 1
+        ),
+    }
+    total, _ = model.loss(batch)
+    np.testing.assert_allclose(float(loss), float(total.sum()) / 3, rtol=1e-5)
+
+
+def unsure(*scores: tuple[float, ...]) -> list[yolo.Targets]:
+    """The targets with how sure they are."""
+    return [
+        yolo.Targets(target.boxes, target.labels, torch.tensor(score))
+        for target, score in zip(TARGETS, scores, strict=True)
+    ]
+
+
+def test_targets_that_are_certain_need_no_scores(network):
+    """A score of 1 is what no score means."""
+    outputs = yolo.head_outputs(network, pictures(3))
+
+    scored = yolo.batch_loss(network, outputs, unsure((1.0,), (), (1.0, 1.0)))
+
+    assert float(scored) == pytest.approx(
+        float(yolo.batch_loss(network, outputs, TARGETS)), rel=1e-6
+    )
+
+
+def test_a_target_counts_as_much_as_it_is_sure(network, monkeypatch):
+    """The class loss by hand: Ultralytics' own assignment, what it wants times the score."""
+    monkeypatch.setattr(yolo, "GAINS", SimpleNamespace(box=0.0, cls=1.0, dfl=0.0))
+    outputs = yolo.head_outputs(network, pictures(3))
+    scores = [(0.5,), (), (0.25, 0.75)]
+
+    loss = yolo.batch_loss(network, outputs, unsure(*scores))
+
+    wanted = []
+    for index, target in enumerate(TARGETS):
+        wanted.append(wanted_scores(network, outputs, index, target, scores[index]))
+    logits = outputs["scores"].permute(0, 2, 1)
+    aim = torch.stack(wanted)
+    by_place = -(aim * logits.sigmoid().log() + (1 - aim) * (1 - logits.sigmoid()).log())
+    np.testing.assert_allclose(
+        float(loss), float(by_place.sum() / aim.sum().clamp_min(1)), 1e-4
+    )
+
+
+def wanted_scores(
+    network: nn.Module,
+    outputs: dict[str, Any],
+    index: int,
+    target: yolo.Targets,
+    scores: tuple[float, ...],
+) -> Tensor:
+    """What one picture's places should score, (A, nc), each target's share times its score."""
+    head = network.model[-1]
+    logits = outputs["scores"][index : index + 1].permute(0, 2, 1)
+    if not len(target.labels):
+        return torch.zeros_like(logits[0])
+    anchors, strides = part("utils.tal", "make_anchors")(
+        [level[index : index + 1] for level in outputs["feats"]], head.stride, 0.5
+    )
+    raw = yolo.decoded(network)(pictures(3))[index : index + 1, :4].permute(0, 2, 1)
+    corners = torch.cat((raw[..., :2] - raw[..., 2:] / 2, raw[..., :2] + raw[..., 2:] / 2), 2)
+    assign = part("utils.tal", "TaskAlignedAssigner")(
+        topk=10, num_classes=head.nc, alpha=0.5, beta=6.0, stride=head.stride.tolist()
+    )
+    _, _, wanted, _, which = assign(
+        logits.sigmoid(),
+        corners,
+        anchors * strides,
+        target.labels[None, :, None].float(),
+        target.boxes[None],
+        torch.ones(1, len(target.labels), 1),
+    )
+    for place, row in enumerate(wanted[0]):
+        row *= scores[int(which[0, place])]
+    return wanted[0]
+
+
 def test_gradients_do_not_cross_pictures(network):
     """The loss of one picture says nothing about the pixels of another."""
     images = pictures(3).requires_grad_()

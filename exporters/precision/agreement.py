@@ -1,0 +1,95 @@
+"""Does a graph in fewer bits still find what the float graph finds?
+
+It need not be the same to the last digit, but what is plainly seen must stay where it is: else
+the calibration went wrong, and nothing is written.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.probes import Image
+from runtime_bench.decode import find_decoder
+from runtime_bench.detections import Detections, match_detections
+from runtime_bench.errors import EdgeError
+from runtime_bench.manifest import OutputSpec
+from runtime_bench.session import open_session
+from runtime_bench.settings import SessionSettings
+
+# Detections that score as much are plainly seen.
+SEEN = 0.25
+OVERLAP = 0.5
+# Of the detections of both, those that have a partner in the other.
+LEAST_SHARE = 0.6
+# With fewer detections a share says nothing.
+LEAST_COMPARED = 10
+
+
+def check_agreement(
+    exact: bytes, lowered: bytes, probes: Mapping[str, Image], *, output: OutputSpec
+) -> dict[str, object]:
+    """Compare the detections of a graph in fewer bits with those of the float graph.
+
+    Args:
+        exact: The float graph, proven against PyTorch.
+        lowered: The same in int8 or float16.
+        probes: Inputs by name.
+        output: What both answer with.
+
+    Returns:
+        The figures for the manifest.
+
+    Raises:
+        EdgeError: If too little of what is plainly seen has a partner, or a value is no number.
+    """
+    first, second = (open_session(model, SessionSettings()) for model in (exact, lowered))
+    compared = matched = 0
+    differences: list[float] = []
+    for name, image in probes.items():
+        wanted, found = (
+            _detections(side.run(image), output, probe=name) for side in (first, second)
+        )
+        pairs = match_detections(wanted, found, min_iou=OVERLAP).pairs
+        compared += len(wanted) + len(found)
+        matched += 2 * len(pairs)
+        gaps = np.abs(wanted.scores[pairs[:, 0]] - found.scores[pairs[:, 1]])
+        differences += gaps.tolist()
+    share = matched / compared if compared else 1.0
+    if compared >= LEAST_COMPARED and share < LEAST_SHARE:
+        raise EdgeError(
+            f"of what the model finds, only {share:.2f} is found in the lower precision as "
+            f"well, less than {LEAST_SHARE}; nothing was written: calibrate on more pictures "
+            "like those it is for, or use --precision float32"
+        )
+    return {
+        "probes": len(probes),
+        "min_score": SEEN,
+        "compared": compared,
+        "matched_share": share,
+        "mean_score_difference": float(np.mean(differences)) if differences else 0.0,
+        "max_score_difference": max(differences, default=0.0),
+    }
+
+
+def _detections(
+    answer: Mapping[str, NDArray[np.generic]], output: OutputSpec, *, probe: str
+) -> Detections:
+    if output.kind == "raw":
+        decode = find_decoder(output.decoder or "yolo")
+        raw = np.asarray(answer[output.names[0]], np.float32)[0]
+        found = decode(
+            raw,
+            min_score=output.min_score,
+            iou=output.iou,
+            max_boxes=output.max_boxes,
+            multi_label=output.multi_label,
+        )
+    else:
+        found = Detections(*(np.asarray(answer[key]) for key in output.names))
+    if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+        raise EdgeError(
+            f"in the lower precision the model answers with no numbers on probe '{probe}'; "
+            "nothing was written: use --precision float32"
+        )
+    return found.above(SEEN)
