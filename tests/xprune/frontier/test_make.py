@@ -138,7 +138,7 @@ def test_an_arm_cannot_name_a_place_outside(
     content["made"][0]["artifact"] = "../../somewhere"
     arm.write_text(json.dumps(content))
 
-    with pytest.raises(EdgeError, match="damaged .*outside the frontier"):
+    with pytest.raises(EdgeError, match=r"damaged .*outside the frontier"):
         make_frontier(settings, out, counted.methods, say=quiet)
 
 
@@ -216,7 +216,7 @@ def test_a_recheck_needs_such_points(
     out = tmp_path / "out"
     make_frontier(settings_of(("ours", 0.9)), out, counted.methods, say=quiet)
 
-    with pytest.raises(UsageError, match="no such points; there are: ours for 0.9"):
+    with pytest.raises(UsageError, match=r"no such points; there are: ours for 0\.9"):
         recheck_points(out, "same", counted.methods, budgets=(), say=quiet)
 
 
