@@ -58,7 +58,7 @@ $(VENV)/bin/python:
 # The environment is filled again only when a list of requirements has changed. The code itself
 # is linked, not copied, so a change of it needs no new installation.
 EXTRAS_prune := prune
-EXTRAS_dev := prune,dev
+EXTRAS_dev := prune,dev,peers
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV): about 2 minutes and 6 GB the first time ..."

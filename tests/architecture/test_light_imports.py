@@ -15,6 +15,7 @@ COMMANDS = (
     "prune",
     "export",
     "layers",
+    "frontier",
     "bench",
     "predict",
     "inspect",

@@ -102,7 +102,7 @@ def test_every_dependency_has_a_pin(wheel: Path, repository: Path, python: str) 
     }
     asked = [
         requirement
-        for extra in ("", "prune", "dev")
+        for extra in ("", "prune", "dev", "peers")
         for requirement in _requirements(wheel)
         if requirement.marker is None
         or requirement.marker.evaluate({**environment, "extra": extra})

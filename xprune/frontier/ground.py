@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,32 +13,38 @@ from typing import Any
 from torch import nn
 
 from exporters.bundle import build_artifact
-from runtime_bench.compare import Comparison, compare_in_turn
+from exporters.keep_faster import clock_for
+from exporters.precision.lower import FLOAT32
+from runtime_bench.compare import compare_in_turn
 from runtime_bench.errors import EdgeError
-from runtime_bench.latency import Clock
 from runtime_bench.manifest import MODEL_FILE, InputSpec
 from runtime_bench.preprocess import letterbox
 from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
 from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline, intact_manifest
-from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.recover import STATE_FILE, recover_network
-from xprune.stages.rewrites import REWRITES_FILE, kept_rewrites
+from xprune.stages.rewrites import (
+    REWRITES_FILE,
+    check_precision,
+    kept_rewrites,
+    run_lowering,
+)
 from xprune.stages.workbench import TIMED_PICTURES, Image, Workbench
 from xprune.variants.agreement import Agreement
+from xprune.variants.folder import at_other_size
 
 BASE_FOLDER = "base"
 # What another workbench of the same model and pictures takes over.
 SHARED = ("detector", "sets")
 SHARED_AT_ONE_SIZE = ("calibration", "targets", "candidates", "timed_images", "unpruned_graph")
-ALIKE = (BASELINE_FOLDER, REWRITES_FILE, LATENCY_FILE)
 # Rounds are added until the interval of a ratio is this narrow, or there are so many.
 NARROW = 0.02
 FIRST_ROUNDS = 60
 MOST_ROUNDS = 600
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -70,24 +75,40 @@ class Ground:
         export_baseline(self.bench)
         return self.bench.run.file(BASELINE_FOLDER)
 
-    @property
-    def rewrites(self) -> tuple[str, ...]:
-        """The rewrites that are faster here, for the unpruned model at its own size."""
-        return kept_rewrites(self.bench)
+    def at_base(self, precision: str) -> Workbench:
+        """Return the workbench of the unpruned model at its own size, in a precision.
 
-    def lend(self, run: RunFolder) -> None:
-        """Copy into a run's folder what it would make alike.
+        Which rewrites are faster, and which layers bear 8 bits, is found out there, once.
 
-        Each file says what it holds for, so a run that differs makes it anew.
+        Raises:
+            EdgeError: If that precision is not faster on this machine.
         """
-        _ = self.base, self.rewrites  # made now if they are not there
-        for name in ALIKE:
-            copy_if_there(self.bench.run.file(name), run.file(name))
+        if precision == FLOAT32:
+            bench = self.bench
+        else:
+            folder = self.bench.run.file(precision)
+            bench = self._workbench(folder, imgsz=self.bench.size, precision=precision)
+            check_precision(bench)
+        run_lowering(bench)
+        kept_rewrites(bench)
+        return bench
 
     def workbench(self, folder: Path, **options: Any) -> Workbench:
-        """Return a workbench of the same model and pictures with other options."""
-        config = make_config({**self.settings.options, **options})
-        bench = Workbench(RunFolder(folder, config), self.say)
+        """Return a workbench of the same model and pictures with other options.
+
+        What was found out at the unpruned model's own size holds for it too.
+
+        Raises:
+            EdgeError: If its precision is not faster on this machine.
+        """
+        bench = self._workbench(folder, **options)
+        if not bench.run.file(REWRITES_FILE).exists():
+            at_other_size(bench, self.at_base(bench.run.config.precision))
+        return bench
+
+    def _workbench(self, folder: Path, **options: Any) -> Workbench:
+        given = {"base_imgsz": self.bench.size, **self.settings.options, **options}
+        bench = Workbench(RunFolder(folder, make_config(given)), self.say)
         vars(bench).update({name: getattr(self.bench, name) for name in SHARED})
         if bench.size == self.bench.size:
             known = {k: v for k, v in vars(self.bench).items() if k in SHARED_AT_ONE_SIZE}
@@ -95,16 +116,12 @@ class Ground:
         return bench
 
     def ship(
-        self,
-        bench: Workbench,
-        network: nn.Module,
-        folder: Path,
-        *,
-        precision: str = "float32",
-        rewritten: bool = True,
-        provenance: dict[str, object] | None = None,
+        self, bench: Workbench, network: nn.Module, folder: Path, *, rewritten: bool = True
     ) -> Path:
-        """Write a network's artifact as ours ship; an intact one stays."""
+        """Write a network's artifact as ours ship, in the workbench's size and precision.
+
+        One that is there and intact stays.
+        """
         if intact_manifest(folder) is None:
             build_artifact(
                 bench.decoded(network),
@@ -112,8 +129,9 @@ class Ground:
                 card=self.bench.card,
                 size=bench.size,
                 pictures=bench.probe_pictures(),
-                rewrites=self.rewrites if rewritten else (),
-                provenance=provenance or {},
+                rewrites=kept_rewrites(bench) if rewritten else (),
+                provenance={"weights_sha256": bench.detector.weights_sha256},
+                lowering=run_lowering(bench, full=True),
             )
         return folder
 
@@ -130,6 +148,7 @@ class Ground:
         settings = self.settings
         if settings.recover not in TRAININGS:
             return network, {}
+        folder.mkdir(parents=True, exist_ok=True)
         done = recover_network(
             bench, network, minutes=settings.recover_minutes, state=folder / STATE_FILE
         )
@@ -139,28 +158,28 @@ class Ground:
     def _agreement(self) -> Agreement:
         return Agreement(self.bench)
 
-    def agreement(self, artifact: Path, size: tuple[int, int]) -> float:
+    def agreement(self, artifact: Path, size: Size) -> float:
         """Return how good an artifact is on calibration pictures; test pictures stay out."""
         return self._agreement.of((artifact / MODEL_FILE).read_bytes(), size)
 
-    def images(self, size: tuple[int, int]) -> Sequence[Image]:
+    def images(self, size: Size) -> Sequence[Image]:
         """Return the same real pictures (1, 3, H, W) for any size, to time on."""
         pixels = self.bench.probe_pictures(TIMED_PICTURES)
         return [letterbox(picture, InputSpec(size=size))[0][None] for picture in pixels]
 
-    def runner(self, artifact: Path, size: tuple[int, int]) -> Callable[[], object]:
+    def runner(self, artifact: Path, size: Size) -> Callable[[], object]:
         """Return a call that runs an artifact on the next of the timed pictures."""
         session = open_session(artifact / MODEL_FILE, self.bench.session)
         images = itertools.cycle(self.images(size))
         return lambda: session.run(next(images))
 
-    def latency_ratio(self, artifact: Path, size: tuple[int, int]) -> float:
+    def latency_ratio(self, artifact: Path, size: Size) -> float:
         """Return an artifact's latency as a share of the unpruned model's, timed in turn."""
         base = self.runner(self.base, self.bench.size)
         other = self.runner(artifact, size)
         rounds = FIRST_ROUNDS
         while True:
-            timed: Comparison = compare_in_turn(
+            timed = compare_in_turn(
                 base,
                 other,
                 min_rounds=rounds,
@@ -192,8 +211,3 @@ def copy_if_there(source: Path, target: Path) -> None:
         raise EdgeError(
             f"cannot write '{target}': {error.strerror}; free some space"
         ) from error
-
-
-def clock_for(session: SessionSettings) -> Clock:
-    """Return the clock to compare by: on one thread, one that other programs disturb less."""
-    return time.process_time if session.threads == 1 else time.perf_counter

@@ -8,24 +8,31 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from runtime_bench.files import atomic_folder, read_json
+from runtime_bench.files import atomic_folder
 from runtime_bench.manifest import read_manifest
 from xprune.attribution.criteria import ABLATION
 from xprune.attribution.scores import read_scores
-from xprune.config import AUTO, options_until
+from xprune.config import AUTO, PRECISIONS, options_until
 from xprune.frontier.arms import Made, Method
 from xprune.frontier.ground import Ground, copy_if_there
 from xprune.models.checkpoint import read_checkpoint
 from xprune.pipeline import run_until
 from xprune.pruning.plan import PrunePlan, read_plan
-from xprune.run_folder import RUN_FILE, VARIANTS_FILE, RunFolder, open_run
+from xprune.run_folder import RUN_FILE, RunFolder, open_run
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
+from xprune.stages.baseline import BASELINE_FOLDER
 from xprune.stages.export import ARTIFACT_FOLDER
 from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
+from xprune.stages.precision import PRECISION_FILE
 from xprune.stages.recover import RECOVERED_FILE
+from xprune.stages.rewrites import REWRITES_FILE
+from xprune.variants.folder import VARIANTS_FOLDER
+from xprune.variants.variant import Variant
 
 RUN_FOLDER = "run"
+# Which rewrites are faster, and which layers bear 8 bits: minutes each.
+FOUND_OUT = (REWRITES_FILE, PRECISION_FILE)
 
 
 def line_method(label: str, **options: Any) -> Method:
@@ -40,7 +47,7 @@ def line_method(label: str, **options: Any) -> Method:
             Made(
                 artifact=artifact,
                 imgsz=manifest.input.size,
-                precision=_precision(run),
+                precision=manifest.precision,
                 removed=[
                     {"layer": c.layer, "substitute": c.substitute, "score": c.score}
                     for c in made.choices
@@ -84,9 +91,23 @@ def plan_of(run: RunFolder) -> PrunePlan:
 
 
 def _take_over(ground: Ground, run: RunFolder) -> None:
-    """Begin a run with what others have made alike."""
+    """Begin a run with what others have made alike.
+
+    Each file says what it holds for, so a run that differs makes it anew.
+    """
+    config = run.config
     run.settle("attribute")
-    ground.lend(run)
+    copy_if_there(ground.base, run.file(BASELINE_FOLDER))
+    if config.is_open:
+        for precision in PRECISIONS if config.precision == AUTO else (config.precision,):
+            source = _known(ground, precision)
+            target = run.file(f"{VARIANTS_FOLDER}/{_at_base(ground, precision).name}")
+            for name in FOUND_OUT:
+                copy_if_there(source / name, target / name)
+        return
+    known = ground.at_base(config.precision).run
+    for name in (*FOUND_OUT, LATENCY_FILE):
+        copy_if_there(known.file(name), run.file(name))
     scores = _scores_folder(ground, run)
     if scores is not None and scores.is_dir():
         for name in (DATA_FILE, SCORES_FILE):
@@ -96,13 +117,30 @@ def _take_over(ground: Ground, run: RunFolder) -> None:
 
 def _hand_on(ground: Ground, run: RunFolder) -> None:
     """Keep what other runs would make alike."""
-    if run.config.imgsz == ground.bench.size:
-        copy_if_there(run.file(LATENCY_FILE), ground.bench.run.file(LATENCY_FILE))
+    config = run.config
+    if config.is_open:
+        for precision in PRECISIONS:
+            source = run.file(f"{VARIANTS_FOLDER}/{_at_base(ground, precision).name}")
+            for name in FOUND_OUT:
+                copy_if_there(source / name, _known(ground, precision) / name)
+    elif config.imgsz == ground.bench.size:
+        known = _known(ground, config.precision)
+        copy_if_there(run.file(LATENCY_FILE), known / LATENCY_FILE)
     scores = _scores_folder(ground, run)
     if scores is not None and not scores.exists():
         with atomic_folder(scores) as partial:
             for name in (DATA_FILE, SCORES_FILE):
                 copy_if_there(run.file(name), partial / name)
+
+
+def _known(ground: Ground, precision: str) -> Path:
+    """Return the folder of what is known of a precision at the unpruned model's size."""
+    folder = ground.bench.run.path
+    return folder if precision == PRECISIONS[0] else folder / precision
+
+
+def _at_base(ground: Ground, precision: str) -> Variant:
+    return Variant(ground.bench.size, precision)
 
 
 def _scores_folder(ground: Ground, run: RunFolder) -> Path | None:
@@ -117,14 +155,6 @@ def _scores_folder(ground: Ground, run: RunFolder) -> Path | None:
     facts = {n: options[n] for n in options_until("attribute") if n != "criterion"}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return ground.bench.run.file(f"scores-{digest}")
-
-
-def _precision(run: RunFolder) -> str:
-    """Return the precision that was asked for, or chosen."""
-    if not run.config.is_open:
-        return run.config.precision
-    document: Any = read_json(run.file(VARIANTS_FILE))
-    return str(document["chosen"]["precision"])
 
 
 def _recovered(run: RunFolder) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _write(path: Path, matches: Matches) -> None:
 def _read(path: Path) -> Matches | None:
     """Return kept matches; None where the file is damaged, so that they are made anew."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return Matches(**{name: kept[name] for name in kept.files})
-    except (OSError, TypeError, ValueError, zipfile.BadZipFile):
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile):
         return None

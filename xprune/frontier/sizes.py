@@ -70,9 +70,9 @@ def knobs_method(precisions: Sequence[str]) -> Method:
             raise EdgeError(f"no input size takes {budget:g} of the latency")
         agreements = [ground.agreement(path, size) for _, size, path in choices]
         precision, size, _ = choices[int(np.argmax(agreements))]
-        bench = ground.workbench(folder / "run", imgsz=size)
+        bench = ground.workbench(folder / "run", imgsz=size, precision=precision)
         network, facts = ground.recovered(bench, bench.detector.network, folder)
-        artifact = ground.ship(bench, network, folder / "artifact", precision=precision)
+        artifact = ground.ship(bench, network, folder / "artifact")
         more = {"chosen_from": len(choices), "agreement": max(agreements)}
         return [Made(artifact, size, precision, recovered=facts, more=more)]
 
@@ -122,14 +122,10 @@ class SizeTimes:
     def artifact(self, size: Size) -> Path:
         """Return the artifact of the unpruned model at a size, made now if it is not there."""
         ground = self._ground
-        bench = ground.workbench(self._folder(size) / "run", imgsz=size)
-        return ground.ship(
-            bench,
-            bench.detector.network,
-            self._folder(size) / "artifact",
-            precision=self.precision,
-            provenance={"weights_sha256": bench.detector.weights_sha256, "pruned": False},
+        bench = ground.workbench(
+            self._folder(size) / "run", imgsz=size, precision=self.precision
         )
+        return ground.ship(bench, bench.detector.network, self._folder(size) / "artifact")
 
     def ratio(self, size: Size) -> float:
         """Return its latency as a share of the unpruned model's, timed once."""

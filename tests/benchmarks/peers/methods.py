@@ -12,7 +12,8 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from tests.benchmarks.peers.channels import channel_pruner, channels_of
 from xprune.frontier.arms import Made, Method
-from xprune.frontier.ground import Ground
+from xprune.frontier.ground import Ground, copy_if_there
+from xprune.stages.baseline import BASELINE_FOLDER
 from xprune.stages.timing import Stopwatch
 
 # How near to the budget, as a share of it, a share of channels is looked for.
@@ -30,10 +31,8 @@ def torch_pruning_method(
 
     def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
         # The networks are timed in the precision in which they ship.
-        bench = ground.workbench(
-            folder / "run", imgsz=ground.bench.size, **in_precision(precision)
-        )
-        ground.lend(bench.run)
+        bench = ground.workbench(folder / "run", imgsz=ground.bench.size, precision=precision)
+        copy_if_there(ground.base, bench.run.file(BASELINE_FOLDER))
         pruner = channel_pruner(bench, importance, round_to)
         clock = Stopwatch(bench)
 
@@ -48,7 +47,7 @@ def torch_pruning_method(
             )
             pruned = pruner.pruned(share)
             network, facts = ground.recovered(bench, pruned, place)
-            artifact = ground.ship(bench, network, place / "artifact", precision=precision)
+            artifact = ground.ship(bench, network, place / "artifact")
             ratio = ground.latency_ratio(artifact, bench.size)
             ground.say(f"{share:.4f} of the channels less: {ratio:.3f} of the latency")
             made = Made(
@@ -74,11 +73,6 @@ def torch_pruning_method(
     return Method(label, build, facts)
 
 
-def in_precision(precision: str) -> dict[str, str]:
-    """Return the options of a run in a precision."""
-    return {} if precision == "float32" else {"precision": precision}
-
-
 def find_share(
     ratio_of: Callable[[float], float], wanted: float, say: Callable[[str], None]
 ) -> float:
@@ -92,6 +86,10 @@ def find_share(
     Raises:
         EdgeError: If nothing in reach leaves as little.
     """
+    ratio = ratio_of(0.0)
+    if ratio <= wanted * (1 + NEAR):
+        say(f"All channels stay: {ratio:.3f} of the latency, wanted {wanted:.3f}")
+        return 0.0
     low, high = 0.0, 0.9  # shares that leave too much, and too little
     best: tuple[float, float] | None = None
     for _ in range(MOST_TRIED):
