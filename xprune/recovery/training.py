@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from runtime_bench.errors import EdgeError
 from xprune.recovery.state import Progress, Tensors, read_state, write_state
 
-# Of a network that is trained as a whole: where its normalisations are folded, 6e-4 destroys the
+# Of a network that is trained as a whole: where normalisations are folded, 6e-4 destroys the
 # features. What comes after layers that are frozen bears twice as much.
 PEAK_RATE, PEAK_RATE_OF_PART = 2.5e-4, 5e-4
 LAST_RATE_SHARE = 0.02

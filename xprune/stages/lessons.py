@@ -37,7 +37,7 @@ from xprune.stages.examination import Examination, make_examination
 from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 
 # What the parts of the loss count.
-OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 1.0
+OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 0.3
 # What scores less is no target; the others count as much as they score.
 LEAST_SCORE = 0.1
 TARGET_IOU = 0.65
