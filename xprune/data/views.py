@@ -19,10 +19,10 @@ from runtime_bench.preprocess import place
 from xprune.models.yolo import Targets
 
 # Around the size and place of the letterboxed picture, which is what the network is used on.
-SMALLEST, LARGEST = 0.6, 1.6
-FURTHEST = 0.15
+SMALLEST, LARGEST = 0.75, 1.33
+FURTHEST = 0.1
 LEAST_LEFT = 0.3  # of a box's area; less of it inside the view and it is no target
-BRIGHTER, STRONGER = 0.15, 0.25
+BRIGHTER, STRONGER = 0.1, 0.2
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from runtime_bench.decode import decode_yolo
 from runtime_bench.preprocess import letterbox
+from runtime_bench.progress import track
 from xprune.data.pool import PicturePool
 from xprune.data.views import (
     View,
@@ -31,10 +33,11 @@ from xprune.data.views import (
 from xprune.models.families import MODELS
 from xprune.models.yolo import Targets
 from xprune.recovery.distances import feature_distances
+from xprune.stages.examination import Examination, make_examination
 from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 
 # What the parts of the loss count.
-OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 1.0
+OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 0.3
 # What scores less is no target; the others count as much as they score.
 LEAST_SCORE = 0.1
 TARGET_IOU = 0.65
@@ -85,9 +88,31 @@ class Lessons:
         views = batch_views(indices, self.sizes, self.bench.spec, seed=seed, step=step)
         return self._loss(network, views)
 
+    def missed(self, network: nn.Module) -> float:
+        """Return what a network misses on the pictures held out: lower is better.
+
+        It is 1 less the AP against what should be found there; where that is nothing, the loss.
+        """
+        if self.examination is None:
+            return self._held_out_loss(network)
+        return self.examination.missed(self.family.decoded(network), self.device)
+
+    @cached_property
+    def examination(self) -> Examination | None:
+        """The pictures held out, with what the teacher is sure of there, or their labels."""
+        indices = range(self.taught, len(self.pool))
+        answers = []
+        for index in track(indices, label="Looking at what is held out"):
+            found = self._on_picture(index)
+            if found.scores is not None:
+                sure = found.scores >= self.bench.run.config.conf
+                found = Targets(found.boxes[sure], found.labels[sure])
+            answers.append(found)
+        spec, names = self.bench.spec, self.bench.detector.names
+        return make_examination(self.pool, indices, answers, spec=spec, names=names)
+
     @torch.no_grad()
-    def held_out_loss(self, network: nn.Module) -> float:
-        """Return the loss on the pictures held out, as the network will see pictures."""
+    def _held_out_loss(self, network: nn.Module) -> float:
         views = [
             plain_view(index, self.sizes[index], self.bench.spec)
             for index in range(self.taught, len(self.pool))
@@ -165,7 +190,10 @@ class Lessons:
 
 
 def _mixed(device: torch.device) -> AbstractContextManager[object]:
-    """Return what computes in 16 bits where that is fast and safe: on CUDA."""
-    bfloat = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    dtype = torch.bfloat16 if bfloat else torch.float16
-    return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")
+    """Return what computes in 16 bits where that is fast: on CUDA, and on CPUs made for it."""
+    if device.type == "cuda":
+        bfloat = torch.cuda.is_bf16_supported()
+        return torch.autocast("cuda", dtype=torch.bfloat16 if bfloat else torch.float16)
+    # Elsewhere bfloat16 is emulated, and slower. PyTorch asks the CPU, and tells it only here.
+    made_for = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(made_for()))

@@ -98,7 +98,8 @@ def test_each_step_is_that_of_adamw():
         [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": 0.01},
             {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
-        ]
+        ],
+        betas=(0.9, 0.99),
     )
     average = {name: weight.detach().clone() for name, weight in slow.named_parameters()}
     best, least = average, task.held_out(slow)
@@ -106,7 +107,7 @@ def test_each_step_is_that_of_adamw():
     for step in range(trained.progress.step):
         share = min(now / seconds, 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(share)
+            group["lr"] = learning_rate(share, training.PEAK_RATE)
         optimizer.zero_grad()
         task.loss(slow, step).backward()
         nn.utils.clip_grad_norm_(weights, 10.0)
@@ -130,13 +131,13 @@ def test_each_step_is_that_of_adamw():
 
 def test_the_rate_rises_then_falls_with_the_time():
     """In a line to its peak, then in half a cosine to nearly nothing."""
-    rates = [learning_rate(share / 100) for share in range(101)]
+    rates = [learning_rate(share / 100, 3.0) for share in range(101)]
 
-    assert max(rates) == rates[5] == training.PEAK_RATE
-    assert rates[:6] == sorted(rates[:6])
-    assert rates[5:] == sorted(rates[5:], reverse=True)
-    assert rates[-1] == pytest.approx(0.02 * training.PEAK_RATE)
-    assert 0 < rates[0] < 0.1 * training.PEAK_RATE
+    assert max(rates) == rates[10] == 3.0
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02 * 3.0)
+    assert 0 < rates[0] < 0.1 * 3.0
 
 
 def test_it_is_never_worse_than_what_came_in():
