@@ -56,7 +56,8 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
         if len(begun) == 1:
             raise KeyboardInterrupt
         recipe = stage.replace(basis, in_float=(KEPT,))
-        return Sweep(recipe, {"minmax": 0.5}, (LayerTrial(KEPT, 0.25, 2.0, 1.0, -0.1, True),), 0.1)
+        trials = (LayerTrial(KEPT, 0.25, 2.0, 1.0, -0.1, True),)
+        return Sweep(recipe, {"minmax": 0.5}, trials, 0.1)
 
     monkeypatch.setattr(stage, "sweep", answer)
     return begun
@@ -65,7 +66,7 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
 def test_a_recipe_is_found_once_and_gone_on_with(
     make_bench: MakeBench, clock: Clock, sweeps: list[dict[str, float]]
 ) -> None:
-    """What was found of a layer before a stop is known afterwards; then nothing is tried again."""
+    """What was found before a stop is known afterwards; then nothing is tried again."""
     clock.ratio = 0.5
     with pytest.raises(KeyboardInterrupt):
         rewrites.run_lowering(make_bench(precision="int8"))
@@ -87,13 +88,16 @@ def test_what_ships_computes_in_8_bits_but_for_what_stays_in_float(
     sweeps.append({})  # it is not stopped
     bench = make_bench(precision="int8")
 
+    asked: dict[str, dict[str, Any]] = {
+        "ships": {},
+        "timed": {"quick": True},
+        "float": {"precision": "float32"},
+    }
     graphs = {
-        name: onnx.load_from_string(rewrites.shipped_graph(bench, bench.unpruned_graph, **options))
-        for name, options in {
-            "ships": {},
-            "timed": {"quick": True},
-            "float": {"precision": "float32"},
-        }.items()
+        name: onnx.load_from_string(
+            rewrites.shipped_graph(bench, bench.unpruned_graph, **options)
+        )
+        for name, options in asked.items()
     }
 
     kinds = {name: [n.op_type for n in model.graph.node] for name, model in graphs.items()}
@@ -114,7 +118,7 @@ def test_a_precision_that_is_slower_here_is_refused(
     """With the figure, which is measured once."""
     clock.ratio = 0.8
     for _ in range(2):
-        with pytest.raises(EdgeError, match=rf"{precision} takes 1\.25 times as long as float32"):
+        with pytest.raises(EdgeError, match=rf"{precision} takes 1\.25 times as long as fl"):
             rewrites.check_precision(make_bench(precision=precision))
 
     assert clock.compared == {"int8": 2, "float16": 1}[precision]
