@@ -24,6 +24,7 @@ from runtime_bench.latency import Clock
 from runtime_bench.machine import describe_machine
 from runtime_bench.progress import track
 from tests.benchmarks.setting import coco_workbench, markdown, write_result
+from xprune.config import PRECISIONS
 from xprune.layers.candidates import nearest_ancestor
 from xprune.layers.substitutes import SUBSTITUTES, applicable, replacement
 from xprune.layers.surgery import apply_plan
@@ -31,6 +32,7 @@ from xprune.pruning.knapsack import Option, choose
 from xprune.pruning.latency_table import LatencyTable
 from xprune.pruning.options import LEAST_SHARE
 from xprune.stages.latency import latency_table
+from xprune.stages.rewrites import raw_as_timed
 from xprune.stages.workbench import Workbench
 
 PLANS = 20
@@ -64,11 +66,21 @@ class Prediction:
     is_flag=True,
     help="Count the seconds of the one thread: on a busy machine waiting would count too.",
 )
-def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
-    """Print the table and write results/latency_prediction.json; fail if the bar is missed."""
+@click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0])
+def main(plans: int, run_path: Path | None, *, processor_time: bool, precision: str) -> None:
+    """Print the table and write results/latency_prediction.json; fail if the bar is missed.
+
+    In another precision than float32 it is results/latency_prediction_<precision>.json.
+    """
+    options = "" if precision == PRECISIONS[0] else f" --precision {precision}"
+    result_name = f"latency_prediction{options.replace(' --precision ', '_')}"
     with tempfile.TemporaryDirectory(prefix="latency-prediction-") as folder:
         bench = coco_workbench(
-            run_path or Path(folder), threads=1, calibration_images=16, rewrites="off"
+            run_path or Path(folder),
+            threads=1,
+            calibration_images=16,
+            rewrites="off",
+            precision=precision,
         )
         was_there = bench.run.file("latency.json").exists()
         start_s = time.perf_counter()
@@ -82,9 +94,9 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool) -> None:
         document = read_json(bench.run.file("latency.json"))
     errors = [result.error for result in results]
     write_result(
-        "latency_prediction",
+        result_name,
         {
-            "command": "python -m tests.benchmarks.latency_prediction",
+            "command": f"python -m tests.benchmarks.latency_prediction{options}",
             "machine": describe_machine(),
             "clock": "processor time" if processor_time else "wall",
             "seconds_for_the_table": table_s,
@@ -135,8 +147,8 @@ def _compared(bench: Workbench, graph: bytes, clock: Clock) -> Comparison:
     """Time until the interval is narrow, or for long: on a busy machine it stays wide."""
     for rounds in (100, 300, 900):
         comparison = compare_in_turn(
-            bench.runner(bench.unpruned_graph),
-            bench.runner(graph),
+            bench.runner(raw_as_timed(bench, bench.unpruned_graph)),
+            bench.runner(raw_as_timed(bench, graph)),
             min_rounds=rounds,
             min_time_s=2.0,
             clock=clock,

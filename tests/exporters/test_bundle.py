@@ -14,6 +14,8 @@ from torch import nn
 from exporters import bundle, graph
 from exporters.bundle import build_artifact
 from exporters.graph import build_graph
+from exporters.precision.int8 import Recipe
+from exporters.precision.lower import Lowering
 from runtime_bench.decode import decode_yolo
 from runtime_bench.detections import Detections, match_detections
 from runtime_bench.errors import EdgeError
@@ -194,3 +196,44 @@ def test_a_substitute_in_a_real_block_costs_nothing(module, probes):
         np.testing.assert_allclose(
             session.run(image)["output0"], expected, rtol=1e-4, atol=1e-3
         )
+
+
+def test_an_artifact_in_int8_says_so_and_finds_the_same(build, tmp_path, probes):
+    """The float graph agrees with PyTorch, the file with the float graph."""
+    images = [image for name, image in probes.items() if name.startswith("picture")]
+    lowering = Lowering("int8", images, quiet=True)
+
+    manifest = build(tmp_path / "artifact", lowering=lowering)
+
+    assert read_manifest(tmp_path / "artifact").precision == manifest.precision == "int8"
+    how = manifest.provenance["export"]["precision"]
+    assert how["convolutions_in_int8"] > 50
+    assert how["layers_in_float"] == []
+    assert how["calibration"] == "least_error"
+    assert manifest.parity["scores"]["max_difference"] < manifest.parity["scores"]["limit"]
+    assert manifest.parity["precision"]["compared"] >= 0
+    model = onnx.load(tmp_path / "artifact" / "model.onnx")
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    assert {entry.key for entry in model.metadata_props} >= {"names", "stride"}
+
+
+def test_a_graph_that_lost_too_much_is_not_written(build, tmp_path, probes, monkeypatch):
+    """With a limit that none can reach, no folder appears."""
+    monkeypatch.setattr("exporters.precision.agreement.SEEN", 0.001)
+    monkeypatch.setattr("exporters.precision.agreement.LEAST_SHARE", 1.1)
+    lowering = Lowering("int8", [probes["noise"]], Recipe(method="minmax"), quiet=True)
+
+    with pytest.raises(EdgeError, match=r"only [01]\.\d\d is found in the lower precision"):
+        build(tmp_path / "artifact", lowering=lowering)
+
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_an_artifact_in_float16_takes_and_gives_float32(build, tmp_path, probes):
+    """A device feeds it as before."""
+    manifest = build(tmp_path / "artifact", lowering=Lowering("float16"))
+
+    assert manifest.precision == "float16"
+    assert manifest.input.dtype == "float32"
+    session = open_session(tmp_path / "artifact" / "model.onnx", SessionSettings())
+    assert session.run(probes["noise"])["scores"].dtype == np.float32

@@ -57,3 +57,24 @@ def test_a_rewrite_without_a_place_is_not_timed():
     assert [(trial.places, trial.ratio, trial.kept) for trial in trials] == [
         (0, 1.0, False)
     ] * 2
+
+
+def test_what_is_timed_is_what_ships():
+    """Both graphs are brought to their precision first."""
+    lowered = []
+
+    def lower(model):
+        lowered.append(model)
+        return model
+
+    keep_faster(
+        neck(),
+        [NOISE],
+        session=SessionSettings(threads=1),
+        names=["upsample_later"],
+        compare=answers((1.01, 1.03)),
+        lower=lower,
+    )
+
+    assert len(lowered) == 2
+    assert lowered[0] != lowered[1]

@@ -127,3 +127,22 @@ def test_profiling_nothing_is_wrong_usage(runs, images):
     """It needs at least one run and one image."""
     with pytest.raises(UsageError, match="profiling needs a run and an image"):
         node_times(b"", [np.zeros(1, np.float32)] * images, SessionSettings(), runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "op_type", "source"),
+    [
+        ("model.1.conv/Conv_token_34", "QLinearConv", "model.1.conv/Conv"),
+        ("model.6.cv1.conv/Conv_2_token_115", "QLinearConv", "model.6.cv1.conv/Conv_2"),
+        ("model.0.act/Mul_QuantizeLinear", "QuantizeLinear", "model.0.act/Mul"),
+        ("model.22/Reshape_3_dq", "DequantizeLinear", "model.22/Reshape_3"),
+        ("a/Mul_DequantizeLinear_2", "DequantizeLinear", "a/Mul"),
+        ("images_QuantizeLinear", "QuantizeLinear", None),
+        ("QuantizeLinear_token_667", "QuantizeLinear", None),
+        ("Transpose_token_31", "Transpose", None),
+        ("nms/Transpose", "Transpose", "nms/Transpose"),
+    ],
+)
+def test_a_node_in_8_bits_comes_from_the_layer_beside_it(name, op_type, source):
+    """A pair is called after its value; what is put in for a layout has no layer."""
+    assert source_of(name, op_type) == source

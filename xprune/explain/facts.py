@@ -99,6 +99,7 @@ def plan_facts(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Fact
         Fact("Unpruned model", _with_unit(number_at(plan, "base_latency_s"))),
         Fact("Criterion", criterion, code=True),
         Fact("Recovery", wording.text_of(summary.get("recover")), code=True),
+        Fact("Precision", wording.text_of(summary.get("precision", "float32")), code=True),
     ]
 
 

@@ -163,3 +163,17 @@ def test_whether_sums_overflow_is_an_answer_of_this_processor():
 def test_rewrites_for_float_alone_are_rewrites():
     """A name that is none would leave one in by mistake."""
     assert set(FLOAT_ONLY) < set(REWRITES)
+
+
+def test_relu_costs_nothing_in_8_bits():
+    """The least step of what flows is 0, so the convolution's own clipping is the activation."""
+    graph = GraphBuilder(3)
+    value = graph.node("Relu", [graph.conv("x", "a/Conv", (8, 3, 1, 1))], "a/Relu")
+    graph.conv(value, "b/Conv", (8, 8, 1, 1))
+    model = graph.build("b/Conv")
+
+    quantized = to_int8(model, images(3), Recipe(), quiet=True).model
+
+    assert "Relu" not in kinds(quantized)
+    (wanted,), (actual,) = run(model, images(3)[0]), run(quantized, images(3)[0])
+    assert np.abs(wanted - actual).mean() < 0.1 * np.abs(wanted).mean()
