@@ -82,7 +82,7 @@ def frontier(
     from xprune.extra import need_prune_extra
 
     need_prune_extra()
-    from xprune.config import parse_imgsz
+    from xprune.config import AUTO, parse_imgsz
     from xprune.frontier.make import make_frontier
     from xprune.frontier.methods import METHODS
     from xprune.frontier.recheck import recheck_points
@@ -98,6 +98,11 @@ def frontier(
         return
     if options["imgsz"] is not None:
         options["imgsz"] = parse_imgsz(options["imgsz"])
+        if options["imgsz"] == AUTO:
+            raise UsageError(
+                "--imgsz is the unpruned model's here, which budgets are shares of; give a "
+                "size, or leave it out (ours chooses its own)"
+            )
     settings = FrontierSettings(
         options={name: value for name, value in options.items() if value is not None},
         arms=tuple(product(methods or METHODS, budgets or BUDGETS)),

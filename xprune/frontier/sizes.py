@@ -19,7 +19,8 @@ RATIO_FILE = "latency_ratio.json"
 # A ratio this far from the budget, as a share of it, still counts as the budget.
 ABOVE, BELOW = 0.02, 0.06
 # Sizes whose latency is guessed from their area are tried within this of the budget.
-GUESS = 0.08
+GUESS = 0.07
+MOST_MENDED = 6
 # A side may be this much longer than the unpruned model's.
 LONGEST = 1.25
 SHORTEST = 0.4
@@ -57,17 +58,7 @@ def knobs_method(precisions: Sequence[str]) -> Method:
     """
 
     def build(ground: Ground, budget: float, folder: Path) -> list[Made]:
-        choices = []
-        for precision in precisions:
-            sizes = SizeTimes(ground, precision)
-            try:
-                choices += [
-                    (precision, size, sizes.artifact(size)) for size in sizes.near(budget)
-                ]
-            except EdgeError as error:
-                ground.say(f"{precision}: {error}")
-        if not choices:
-            raise EdgeError(f"no input size takes {budget:g} of the latency")
+        choices = _choices(ground, budget, precisions)
         agreements = [ground.agreement(path, size) for _, size, path in choices]
         precision, size, _ = choices[int(np.argmax(agreements))]
         bench = ground.workbench(folder / "run", imgsz=size, precision=precision)
@@ -79,6 +70,27 @@ def knobs_method(precisions: Sequence[str]) -> Method:
     return Method(
         "size, precision and rewrites, no layer touched", build, {"precisions": [*precisions]}
     )
+
+
+def _choices(
+    ground: Ground, budget: float, precisions: Sequence[str]
+) -> list[tuple[str, Size, Path]]:
+    """Return precision, size and artifact of what is fast enough, else of the fastest."""
+    found = []
+    for precision in precisions:
+        sizes = SizeTimes(ground, precision)
+        try:
+            near = sizes.near(budget)
+        except EdgeError as error:  # of a precision that is not faster here
+            ground.say(f"{precision}: {error}")
+            continue
+        found += [
+            (ratio, (precision, size, sizes.artifact(size))) for size, ratio in near.items()
+        ]
+    if not found:
+        raise EdgeError(f"no precision of {', '.join(precisions)} can be had here")
+    most = max((1 + ABOVE) * budget, min(ratio for ratio, _ in found))
+    return [choice for ratio, choice in found if ratio <= most]
 
 
 class SizeTimes:
@@ -95,29 +107,32 @@ class SizeTimes:
     def near(self, budget: float) -> dict[Size, float]:
         """Return the sizes that take the budget or just less, with their latency ratios.
 
-        Raises:
-            EdgeError: If there is none; the message names the nearest ones.
+        Where there is none, the nearest one above and the nearest one below.
         """
         bench = self._ground.bench
         sizes = likely_sizes(
             bench.size, bench.detector.stride, list(bench.sets.calibration.pictures)
         )
         self.ratio(bench.size)  # what all guesses begin with
-        for _ in range(3):  # each measured size mends the guesses
-            for size in sizes:
-                if abs(self._guess(size) / budget - 1) <= GUESS:
-                    self.ratio(size)
-        known = {size: self.ratio(size) for size in sizes if self._is_known(size)}
+        known: dict[Size, float] = {}
+        for _ in range(MOST_MENDED):  # each measured size mends the guesses
+            before = len(known)
+            for size in self._promising(sizes, budget):
+                known[size] = self.ratio(size)
+            if len(known) == before:
+                break
         found = {
             size: ratio
             for size, ratio in known.items()
             if (1 - BELOW) * budget <= ratio <= (1 + ABOVE) * budget
         }
-        if not found:
-            nearest = sorted(known, key=lambda size: abs(known[size] / budget - 1))[:3]
-            words = ", ".join(f"{h}x{w} with {known[h, w]:.3f}" for h, w in nearest)
-            raise EdgeError(f"no input size takes {budget:g} of the latency; nearest: {words}")
-        return found
+        return found or dict(_around(list(known.items()), budget))
+
+    def _promising(self, sizes: Sequence[Size], budget: float) -> list[Size]:
+        """Return the sizes whose guess is near the budget, and the nearest on either side."""
+        guesses = [(size, self._guess(size)) for size in sizes]
+        near = [size for size, guess in guesses if abs(guess / budget - 1) <= GUESS]
+        return near + [size for size, _ in _around(guesses, budget)]
 
     def artifact(self, size: Size) -> Path:
         """Return the artifact of the unpruned model at a size, made now if it is not there."""
@@ -157,12 +172,21 @@ class SizeTimes:
         sizes = [name.split("x") for name in names]
         return [(int(height), int(width)) for height, width in sizes]
 
-    def _is_known(self, size: Size) -> bool:
-        return (self._folder(size) / RATIO_FILE).exists()
-
     def _folder(self, size: Size) -> Path:
         name = f"{size[0]}x{size[1]}"
         return self._ground.folder / SIZES_FOLDER / self.precision / name
+
+
+def _around(sizes: Sequence[tuple[Size, float]], budget: float) -> list[tuple[Size, float]]:
+    """Return the nearest size above a budget and the nearest one below, as far as there are."""
+    above = [entry for entry in sizes if entry[1] > budget]
+    below = [entry for entry in sizes if entry[1] <= budget]
+    ends = [min(above, key=_ratio, default=None), max(below, key=_ratio, default=None)]
+    return [entry for entry in ends if entry is not None]
+
+
+def _ratio(entry: tuple[Size, float]) -> float:
+    return entry[1]
 
 
 def likely_sizes(base: Size, stride: int, pictures: Sequence[Picture]) -> list[Size]:

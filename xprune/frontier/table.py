@@ -146,7 +146,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _span(ends: Sequence[float], *, sign: str = "") -> str:
-    return "–".join(f"{end:{sign}.3f}" for end in ends)
+    return (" to " if sign else "–").join(f"{end:{sign}.3f}" for end in ends)
 
 
 def _size(imgsz: Sequence[int]) -> str:

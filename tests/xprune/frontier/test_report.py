@@ -86,7 +86,7 @@ def test_markdown_holds_points_differences_and_failures() -> None:
     text = markdown_of(CONTENT)
 
     assert "| 0.8 | ours | 0.797 | 0.794–0.800 | 0.2850 | 0.265–0.305 | 0.983 |" in text
-    assert "| 0.8 | ours | input at 256x320 | +0.0150 | +0.002–+0.030 |" in text
+    assert "| 0.8 | ours | input at 256x320 | +0.0150 | +0.002 to +0.030 |" in text
     assert "random for 0.5: out of &lt;reach>" in text
 
 

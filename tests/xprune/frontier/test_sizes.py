@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime_bench.errors import EdgeError
 from runtime_bench.pictures import Picture
 from xprune.frontier.sizes import SizeTimes, likely_sizes, shown_scale
 
@@ -100,7 +99,19 @@ def test_sizes_are_timed_once(tmp_path: Path) -> None:
     assert again.exported == []
 
 
-def test_a_budget_that_no_size_takes_names_the_nearest(tmp_path: Path) -> None:
-    """A person sees what would be possible."""
-    with pytest.raises(EdgeError, match=r"no input size takes 0\.05 .* nearest: \d+x\d+ with"):
-        Measured(tmp_path).near(0.05)
+def test_a_budget_between_two_sizes_gives_both(tmp_path: Path) -> None:
+    """Where nothing hits it, the nearest one above and the nearest one below are shown."""
+    sizes = Measured(tmp_path)
+    true = sorted(
+        0.1 + 0.72 * size[0] * size[1] / 320**2 for size in likely_sizes(BASE, 32, LANDSCAPE)
+    )
+    gap = max(range(1, len(true)), key=lambda place: true[place] / true[place - 1])
+
+    found = sizes.near(true[gap] / 1.025)
+
+    assert sorted(found.values()) == pytest.approx(true[gap - 1 : gap + 1])
+
+
+def test_a_budget_below_all_sizes_gives_the_smallest(tmp_path: Path) -> None:
+    """It is off its budget, and the point will say so."""
+    assert len(Measured(tmp_path).near(0.05)) == 1
