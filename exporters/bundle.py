@@ -88,16 +88,25 @@ def build_artifact(
         raw=raw,
         limits=OutputSpec(min_score=min_score, iou=iou, max_boxes=MAX_BOXES),
     )
-    lowering = lowering or Lowering()
-    how = _how(graph)
+    lowering, how = lowering or Lowering(), _how(graph)
     if lowering.precision != FLOAT32:
-        exact = model
         lowered, facts = lowering.lowered(graph.model)
-        model = _to_bytes(lowered, card, size=size, raw=raw)
-        seen = {f"calibration {index}": image for index, image in enumerate(lowering.images, 1)}
-        compared = probes | dict(list(seen.items())[:COMPARED])
+        exact, model = model, _to_bytes(lowered, card, size=size, raw=raw)
+        compared = probes | _calibration_probes(lowering)
         parity |= {"precision": check_agreement(exact, model, compared, output=output)}
         how |= {"precision": facts}
+    said = {
+        "input": input_spec,
+        "output": output,
+        "parity": parity,
+        "provenance": {**(provenance or {}), "export": how},
+        "precision": lowering.precision,
+    }
+    return _write(folder, model, card, said)
+
+
+def _write(folder: Path, model: bytes, card: ModelCard, said: Mapping[str, Any]) -> Manifest:
+    """Write an artifact, and return its manifest."""
     with atomic_folder(folder) as partial:
         write_bytes(partial / MODEL_FILE, model)
         manifest = Manifest(
@@ -106,16 +115,18 @@ def build_artifact(
             licence=card.licence,
             names=card.names,
             stride=card.stride,
-            input=input_spec,
-            output=output,
             files={MODEL_FILE: file_entry(partial / MODEL_FILE)},
-            parity=parity,
-            provenance={**(provenance or {}), "export": how},
             display_score=card.display_score,
-            precision=lowering.precision,
+            **said,
         )
         write_manifest(partial, manifest)
     return manifest
+
+
+def _calibration_probes(lowering: Lowering) -> dict[str, Image]:
+    """Return some of the inputs that a precision was calibrated on, by name."""
+    few = lowering.images[:COMPARED]
+    return {f"calibration {index}": image for index, image in enumerate(few, 1)}
 
 
 def check_size(size: tuple[int, int], *, stride: int) -> tuple[int, int]:
