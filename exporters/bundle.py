@@ -95,13 +95,11 @@ def build_artifact(
         compared = probes | _calibration_probes(lowering)
         parity |= {"precision": check_agreement(exact, model, compared, output=output)}
         how |= {"precision": facts}
-    said = {
-        "input": input_spec,
-        "output": output,
-        "parity": parity,
+    made = {
         "provenance": {**(provenance or {}), "export": how},
         "precision": lowering.precision,
     }
+    said = {"input": input_spec, "output": output, "parity": parity, **made}
     return _write(folder, model, card, said)
 
 
