@@ -8,7 +8,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from runtime_bench.progress import status_line, track
+from runtime_bench.progress import status_line, time_bar, track
 
 
 @pytest.fixture
@@ -96,3 +96,27 @@ def test_a_status_line_is_quiet_in_a_log(log):
         show("best so far")
 
     assert log.file.getvalue() == ""
+
+
+def test_a_fixed_time_writes_a_line_now_and_then(log):
+    """After two seconds and then every fifteen, with how it stands, brackets and all."""
+    with time_bar("training", 60.0, console=log) as show:
+        for second in range(0, 41, 4):
+            show(float(second), f"best [{second}]")
+
+    assert log.file.getvalue() == (
+        "training: 4 of 60 s, best [4]\n"
+        "training: 20 of 60 s, best [20]\n"
+        "training: 36 of 60 s, best [36]\n"
+    )
+
+
+def test_a_fixed_time_has_a_bar_on_a_terminal():
+    """It shows the label, how it stands, and goes away at the end."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+
+    with time_bar("training", 60.0, console=console) as show:
+        show(30.0, "best 0.5")
+
+    assert "training" in console.file.getvalue()
+    assert "best 0.5" in console.file.getvalue()

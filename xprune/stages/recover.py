@@ -35,6 +35,8 @@ STATE_FILE = "recovery.safetensors"
 INPUTS = (PRUNED_FILE,)
 # Pictures to tell what is best by: an eighth of what there is, but no more than these.
 HELD_OUT = 96
+# With fewer in all, a person is told that more would help.
+FEW = 256
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def recover_network(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
         f"{lessons.held_out} others tell what is best"
     )
+    if len(lessons.pool) < FEW and bench.run.config.recover_images is None:
+        bench.say("More pictures as --calibration, which need no labels, would win back more")
     with _threads(bench.run.config.threads), _shown(minutes * 60) as show:
         trained = train(
             copy.deepcopy(network).to(lessons.device),
