@@ -5,8 +5,9 @@ onnxruntime turns a convolution between such pairs into one that computes with i
 Weights have a scale for each channel (Krishnamoorthi, arXiv 1806.08342).
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ import onnx
 from exporters.precision.places import MOVING, POINTWISE, Places
 from exporters.precision.ranges import Range
 from exporters.strip import strip_origin
-from runtime_bench import session  # noqa: F401  (it switches telemetry off before the import below)
+from runtime_bench import session  # noqa: F401  (it switches telemetry off, and comes first)
 
 from onnxruntime.quantization import CalibrationMethod, QuantType  # isort: skip
 from onnxruntime.quantization.calibrate import TensorsData  # isort: skip
@@ -72,12 +73,12 @@ def _wide_enough(limits: Range) -> tuple[np.float32, np.float32]:
     return np.float32(low), np.float32(max(high, low + _LEAST_WIDTH))
 
 
-class _quiet:  # noqa: N801
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep the tool's advice on calibration, which is not for our users, out of the log."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self._level)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)

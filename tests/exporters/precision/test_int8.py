@@ -166,7 +166,7 @@ def test_rewrites_for_float_alone_are_rewrites():
 
 
 def test_relu_costs_nothing_in_8_bits():
-    """The least step of what flows is 0, so the convolution clips as ReLU would."""
+    """The least step of what flows is 0, so the clipping is the activation."""
     graph = GraphBuilder(3)
     value = graph.node("Relu", [graph.conv("x", "a/Conv", (8, 3, 1, 1))], "a/Relu")
     graph.conv(value, "b/Conv", (8, 8, 1, 1))
