@@ -54,19 +54,22 @@ class Scorer:
 
     def interval(self, artifact: Path) -> Interval:
         """Return the 95 % interval of an artifact's AP over pictures."""
-        return interval_of(self._scored(artifact)[1])
+        ap, values = self._scored(artifact)
+        return interval_of(values, centre=ap)
 
     def difference(self, first: Path, second: Path) -> tuple[float, Interval]:
         """Return by how much the first one's AP is higher, and the interval of that, paired."""
         a, b = self._scored(first), self._scored(second)
-        return a[0] - b[0], interval_of(a[1] - b[1])
+        difference = a[0] - b[0]
+        return difference, interval_of(a[1] - b[1], centre=difference)
 
     def ratio(self, first: Path, second: Path) -> tuple[float | None, Interval | None]:
         """Return the first one's AP over the second one's, and the interval of that, paired."""
         a, b = self._scored(first), self._scored(second)
         if b[0] <= 0 or (b[1] <= 0).any():
             return None, None
-        return a[0] / b[0], interval_of(a[1] / b[1])
+        ratio = a[0] / b[0]
+        return ratio, interval_of(a[1] / b[1], centre=ratio)
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.int64]:
