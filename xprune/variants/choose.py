@@ -27,7 +27,7 @@ from xprune.variants.agreement import Agreement
 from xprune.variants.document import read_chosen, settings_of, write_variants
 from xprune.variants.folder import at_variant, settled, take_over
 from xprune.variants.lineup import Lineup
-from xprune.variants.variant import Measured
+from xprune.variants.variant import Measured, judged
 
 RunLine = Callable[[Workbench, str], None]
 
@@ -51,12 +51,12 @@ def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
         export_baseline(bench)
         agreement = Agreement(bench)
         measured, goal = Lineup(bench, request(bench.run.config), agreement).measured()
-        _tell(bench, measured, goal)
+        _tell(bench, judged(measured, goal), goal)
         tried = _tried(bench, measured, goal, agreement=agreement, run_line=run_line)
         chosen = _best(bench, tried).variant
         take_over(bench, chosen)
         known = {one.variant: one for one in tried}
-        all_of_them = [known.get(one.variant, one) for one in measured]
+        all_of_them = [known.get(one.variant, one) for one in judged(measured, goal)]
         write_variants(path, settings, chosen, all_of_them, goal=goal)
     bench.say(f"Input {chosen.size[0]}x{chosen.size[1]} in {chosen.precision}")
     return settled(bench, chosen)
@@ -72,21 +72,31 @@ def _tried(
 ) -> list[Measured]:
     """Make the most promising variants as fast as is wanted, and score what is left of them.
 
-    The one that is fast enough as it is comes first, then those that need the fewest layers;
-    as soon as one does worse than the best before it, those that need more are left alone.
+    Where none of these gets there, the most promising of the others are tried.
     """
+    tried: list[Measured] = []
+    while not any(one.after is not None for one in tried):
+        known = {one.variant for one in tried}
+        left = [one for one in measured if one.variant not in known]
+        promising = _promising(judged(left, goal), goal)
+        if not promising:
+            break
+        for one in promising:
+            done = _made_fast(bench, one, agreement, run_line)
+            best = max((other.after or 0.0 for other in tried), default=0.0)
+            tried.append(done)
+            if (done.after or 0.0) < best:
+                break  # those that need more layers are left alone
+    return tried
+
+
+def _promising(measured: list[Measured], goal: float) -> list[Measured]:
+    """Return what to try: first what is fast enough, then what needs the fewest layers."""
     left = [one for one in measured if not one.refused]
     # In order of latency, each agrees better than the one before it.
     fast = [one for one in left if one.latency_ratio <= goal]
     slow = [one for one in left if one.latency_ratio > goal]
-    tried: list[Measured] = []
-    for one in [*fast[-1:], *slow][:MOST_TRIED]:
-        done = _made_fast(bench, one, agreement, run_line)
-        best = max((other.after or 0.0 for other in tried), default=0.0)
-        tried.append(done)
-        if (done.after or 0.0) < best:
-            break
-    return tried
+    return [*fast[-1:], *slow][:MOST_TRIED]
 
 
 def _made_fast(

@@ -19,10 +19,8 @@ from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
 from xprune.variants.folder import at_other_size, at_variant
 from xprune.variants.sizes import worthy_sizes
-from xprune.variants.variant import Measured, Variant, refuse_dominated
+from xprune.variants.variant import LEAST_FROM_LAYERS, Measured, Variant
 
-# What a variant lacks in speed is asked of its layers, but no more than this.
-LEAST_FROM_LAYERS = 0.62
 # A variant this much faster than asked only loses accuracy.
 TOO_FAST = 0.75
 MOST_SIZES = 8
@@ -40,7 +38,7 @@ class Lineup:
         self._agreement = agreement
 
     def measured(self) -> tuple[list[Measured], float]:
-        """Return the variants in order of latency, and the share of it that is wanted."""
+        """Return the variants, and the share of the base's latency that is wanted."""
         base = self._bench.base_size
         graphs = {
             variant: self._graph(variant)
@@ -57,7 +55,7 @@ class Lineup:
             Measured(variant, ratios[variant], self._agreement.of(graph, variant.size))
             for variant, graph in graphs.items()
         ]
-        return [_out_of_reach(one, goal) for one in refuse_dominated(measured)], goal
+        return measured, goal
 
     def _precisions(self) -> tuple[str, ...]:
         precision = self._bench.run.config.precision
@@ -112,15 +110,3 @@ class Lineup:
         assert speedup is not None, "checked with the options"
         goal = 1 / (speedup * (1 + MARGIN))
         return {v: median / base_s for v, median in zip(graphs, medians, strict=True)}, goal
-
-
-def _out_of_reach(one: Measured, goal: float) -> Measured:
-    """Return a variant, refused if layers would have to give more than they can."""
-    needed = goal / one.latency_ratio
-    if one.refused or needed >= LEAST_FROM_LAYERS:
-        return one
-    reason = (
-        f"too slow: layers would have to leave {needed:.2f} of its time, and a plan is asked "
-        f"for {LEAST_FROM_LAYERS} at least"
-    )
-    return replace(one, refused=reason)

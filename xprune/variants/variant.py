@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 Size = tuple[int, int]
 
@@ -41,7 +42,21 @@ class Measured:
     layers: int | None = None
 
 
-def refuse_dominated(measured: list[Measured]) -> list[Measured]:
+# What a variant lacks in speed is asked of its layers, but no more than this.
+LEAST_FROM_LAYERS = 0.62
+
+
+def judged(measured: Sequence[Measured], goal: float) -> list[Measured]:
+    """Return variants in order of latency; those that cannot be the best one are refused.
+
+    Args:
+        measured: As they were measured, none refused.
+        goal: The share of the base's latency that is wanted.
+    """
+    return [_out_of_reach(one, goal) for one in refuse_dominated(measured)]
+
+
+def refuse_dominated(measured: Sequence[Measured]) -> list[Measured]:
     """Return the variants in order of latency; whoever is slower and no better is refused."""
     in_order = sorted(measured, key=lambda one: (one.latency_ratio, -one.agreement))
     result: list[Measured] = []
@@ -53,6 +68,18 @@ def refuse_dominated(measured: list[Measured]) -> list[Measured]:
             result.append(one)
             best = one
     return result
+
+
+def _out_of_reach(one: Measured, goal: float) -> Measured:
+    """Return a variant, refused if layers would have to give more than they can."""
+    needed = goal / one.latency_ratio
+    if one.refused or needed >= LEAST_FROM_LAYERS:
+        return one
+    reason = (
+        f"too slow: layers would have to leave {needed:.2f} of its time, and a plan is asked "
+        f"for {LEAST_FROM_LAYERS} at least"
+    )
+    return replace(one, refused=reason)
 
 
 def _refused(one: Measured, better: Measured) -> Measured:

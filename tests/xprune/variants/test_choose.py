@@ -45,11 +45,11 @@ def test_from_mild_to_hard_until_it_gets_worse(
         return replace(one, after=after[one], layers=1)
 
     monkeypatch.setattr(choose, "_made_fast", made_fast)
-    refused = replace(FAST, refused="slower", variant=Variant((256, 256), "float32"))
+    worse = replace(FAST, latency_ratio=0.56, variant=Variant((256, 256), "float32"))
 
     done = choose._tried(
         _bench(),
-        [FASTER, FAST, refused, MILD, HARD, HARDEST],
+        [HARDEST, FASTER, FAST, worse, MILD, HARD],
         GOAL,
         agreement=SimpleNamespace(),
         run_line=lambda bench, last: None,
@@ -57,6 +57,28 @@ def test_from_mild_to_hard_until_it_gets_worse(
 
     assert asked == tried
     assert choose._best(_bench(), done).variant == best.variant
+
+
+def test_where_the_first_ones_fail_others_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was refused as slower and no better may still be the only one that works."""
+    beaten = replace(MILD, agreement=0.65, variant=Variant((256, 288), "int8"))
+
+    def made_fast(bench: Any, one: Measured, *others: Any) -> Measured:
+        works = one.variant == beaten.variant
+        return replace(one, after=0.6) if works else replace(one, refused="not faster here")
+
+    monkeypatch.setattr(choose, "_made_fast", made_fast)
+
+    done = choose._tried(
+        _bench(),
+        [FAST, beaten],
+        GOAL,
+        agreement=SimpleNamespace(),
+        run_line=lambda bench, last: None,
+    )
+
+    assert [one.variant for one in done] == [FAST.variant, beaten.variant]
+    assert choose._best(_bench(), done).variant == beaten.variant
 
 
 def test_nothing_reaches_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xprune.variants.variant import Measured, Variant, refuse_dominated
+from xprune.variants.variant import Measured, Variant, judged, refuse_dominated
 
 
 def _measured(width: int, ratio: float, agreement: float) -> Measured:
@@ -35,3 +35,16 @@ def test_of_equals_one_stays() -> None:
     result = refuse_dominated([third, first, second])
 
     assert [one.variant.size[1] for one in result if not one.refused] == [256]
+
+
+def test_what_layers_cannot_give_is_refused() -> None:
+    """A plan that has to leave less than 0.62 of the time is not made."""
+    near, far = _measured(288, 0.8, 0.7), _measured(320, 1.0, 0.8)
+
+    result = judged([far, near], goal=0.5)
+
+    assert [one.refused for one in result] == [
+        None,
+        "too slow: layers would have to leave 0.50 of its time, and a plan is asked for 0.62 "
+        "at least",
+    ]
