@@ -20,8 +20,8 @@ from runtime_bench.errors import EdgeError
 from xprune.recovery.state import Progress, Tensors, read_state, write_state
 
 # Of a network that is trained as a whole: where normalisations are folded, 6e-4 destroys the
-# features. What comes after layers that are frozen bears twice as much.
-PEAK_RATE, PEAK_RATE_OF_PART = 2.5e-4, 5e-4
+# features. The fewer weights come after what is frozen, the more they bear, up to the second.
+PEAK_RATE, PEAK_RATE_OF_LITTLE = 2.5e-4, 1e-3
 LAST_RATE_SHARE = 0.02
 WARMUP_SHARE = 0.1
 # The second moment follows within a hundred steps: there may not be many more.
@@ -101,6 +101,13 @@ def train(
     return run.result()
 
 
+def peak_rate(network: nn.Module, frozen: frozenset[str]) -> float:
+    """Return the highest rate for a network of which some parameters are frozen."""
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+    share = sum(sizes[name] for name in frozen) / sum(sizes.values())
+    return float(PEAK_RATE * (PEAK_RATE_OF_LITTLE / PEAK_RATE) ** share)
+
+
 def learning_rate(share: float, peak: float) -> float:
     """Return the rate after a share of the time: up in a line, then down in a cosine."""
     if share < WARMUP_SHARE:
@@ -125,7 +132,7 @@ class _Run:
         self.optimizer = _optimizer(self.network)
         self.scaler = _scaler(next(network.parameters()).device)
         self.task, self.seconds, self.clock = task, seconds, clock
-        self.peak = PEAK_RATE_OF_PART if task.frozen else PEAK_RATE
+        self.peak = peak_rate(network, task.frozen)
         self.progress = Progress()
         self.saved_s: float | None = None
 

@@ -140,6 +140,18 @@ def test_the_rate_rises_then_falls_with_the_time():
     assert 0 < rates[0] < 0.1 * 3.0
 
 
+def test_the_peak_is_higher_the_fewer_weights_are_trained():
+    """From the one of a whole network up to the one of nearly nothing, in between by powers."""
+    halves = nn.Sequential(nn.Linear(5, 5, bias=False), nn.Linear(5, 5, bias=False))
+
+    peaks = [
+        training.peak_rate(halves, frozenset(names))
+        for names in ([], ["0.weight"], ["0.weight", "1.weight"])
+    ]
+
+    assert peaks == pytest.approx([2.5e-4, 5e-4, 1e-3])
+
+
 def test_it_is_never_worse_than_what_came_in():
     """Where everything is worse, what came in comes out, to the last bit."""
     student, losses = shifted(network()), itertools.count(1)
