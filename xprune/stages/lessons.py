@@ -44,7 +44,7 @@ LEAST_SCORE = 0.1
 TARGET_IOU = 0.65
 MOST_TARGETS = 300
 # A batch is of as many pictures as have these pixels: memory does not grow with the size.
-BATCH_PX = 16 * 320 * 320
+BATCH_PX = 8 * 320 * 320
 FEWEST, MOST = 4, 16
 
 
