@@ -19,6 +19,8 @@ def leading_same(network: nn.Module, original: nn.Module) -> frozenset[str]:
     Returns:
         Names of parameters; none if nothing was changed at all.
     """
+    if is_same(network, original):
+        return frozenset()
     before = original.state_dict()
     weights = {name for name, _ in network.named_parameters()}
     same: set[str] = set()
@@ -28,4 +30,13 @@ def leading_same(network: nn.Module, original: nn.Module) -> frozenset[str]:
             return frozenset(same)
         if name in weights:
             same.add(name)
-    return frozenset()
+    return frozenset(same)
+
+
+def is_same(network: nn.Module, original: nn.Module) -> bool:
+    """Tell whether a network holds what another one does, to the last bit."""
+    values, others = network.state_dict(), original.state_dict()
+    return values.keys() == others.keys() and all(
+        value.shape == others[name].shape and torch.equal(others[name].to(value), value)
+        for name, value in values.items()
+    )

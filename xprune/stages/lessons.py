@@ -1,9 +1,9 @@
 """What a pruned network is taught: by the unpruned one, or by labels as well.
 
-Two things, on the same views of the pictures: what the unpruned network says at the same input
-size (knowledge distillation, Hinton et al. 2015), and targets of the family's own loss. Those
-are labels, or, without any, what the unpruned network finds on larger inputs, where it finds
-more (data distillation, Radosavovic et al. 2018).
+What the head of the unpruned network reads and says at the same input size (knowledge
+distillation, Hinton et al. 2015), and, where there are some, targets of the family's own loss.
+Those are labels, or, for a network that is not pruned but used at a smaller size, what it finds
+on larger inputs, where it finds more (data distillation, Radosavovic et al. 2018).
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ from xprune.recovery.distances import feature_distances
 from xprune.stages.examination import Examination, make_examination
 from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 
-# What the parts of the loss count.
-OUTPUTS, FEATURES, FOUND = 1.0, 0.0, 0.3
+# What the parts of the loss count. Targets from larger inputs bring a pruned network nothing in
+# some minutes, and cost a part of them; one that is not pruned has nothing else to learn.
+OUTPUTS, FEATURES, FOUND = 1.0, 0.5, 0.3
 # What scores less is no target; the others count as much as they score.
 LEAST_SCORE = 0.1
 TARGET_IOU = 0.65
 MOST_TARGETS = 300
 # A batch is of as many pictures as have these pixels: memory does not grow with the size.
-BATCH_PX = 16 * 320 * 320
+BATCH_PX = 8 * 320 * 320
 FEWEST, MOST = 4, 16
 
 
@@ -56,7 +57,8 @@ class Lessons:
         pool: Pictures; the last of them are held out.
         held_out: How many.
         device: Where to compute.
-        labelled: Whether the targets are the pictures' labels, not what the teacher finds.
+        labelled: Whether there are targets, which are the pictures' labels.
+        larger: Whether there are targets, which the teacher finds on larger inputs.
     """
 
     bench: Workbench
@@ -64,6 +66,7 @@ class Lessons:
     held_out: int
     device: torch.device
     labelled: bool = False
+    larger: bool = False
     _found: dict[int, Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,7 +76,10 @@ class Lessons:
         self.sizes = [picture.size for picture in self.pool.pictures]
         height, width = self.bench.size
         self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
-        self.largest_px = max(*self.bench.detector.imgsz or (DEFAULT_SIDE_PX,), height, width)
+        self.largest_px = max(height, width)
+        if self.larger:
+            made_for = self.bench.detector.imgsz or (DEFAULT_SIDE_PX,)
+            self.largest_px = max(*made_for, height, width)
 
     @property
     def taught(self) -> int:
@@ -133,10 +139,8 @@ class Lessons:
             with torch.no_grad():
                 wanted = self._forward(self.teacher, images)
         loss: Tensor = OUTPUTS * self.family.output_distances(outputs, wanted).mean()
-        if FEATURES:
-            distances = feature_distances(outputs["feats"], wanted["feats"])
-            loss = loss + FEATURES * distances.mean()
-        if FOUND:
+        loss = loss + FEATURES * feature_distances(outputs["feats"], wanted["feats"]).mean()
+        if self.labelled or self.larger:
             targets = [
                 moved_targets(self._on_picture(view.picture), view, self.bench.size)
                 for view in views

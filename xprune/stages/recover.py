@@ -22,7 +22,7 @@ from xprune.config import TRAININGS
 from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
-from xprune.recovery.same import leading_same
+from xprune.recovery.same import is_same, leading_same
 from xprune.recovery.state import Progress
 from xprune.recovery.training import Task, train
 from xprune.stages.lessons import Lessons
@@ -34,7 +34,7 @@ RECOVERED_FILE = "recovered.safetensors"
 STATE_FILE = "recovery.safetensors"
 INPUTS = (PRUNED_FILE,)
 # Pictures to tell what is best by: an eighth of what there is, but no more than these.
-HELD_OUT = 96
+HELD_OUT = 64
 # With fewer in all, a person is told that more would help.
 FEW = 256
 
@@ -119,7 +119,7 @@ def recover_network(
         EdgeError: If there are too few pictures, the state is damaged, or the network's outputs
             are not finite.
     """
-    lessons = _lessons(bench)
+    lessons = _lessons(bench, network)
     key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
     frozen = leading_same(network, bench.detector.network)
     task = Task(lessons.loss, lessons.missed, key, frozen)
@@ -151,7 +151,7 @@ def recover_network(
     )
 
 
-def _lessons(bench: Workbench) -> Lessons:
+def _lessons(bench: Workbench, network: nn.Module) -> Lessons:
     """Return what is to be learnt, on which pictures, and on which device."""
     labelled = bench.run.config.recover == "finetune"
     if labelled and not bench.sets.calibration.labelled:
@@ -167,7 +167,8 @@ def _lessons(bench: Workbench) -> Lessons:
         )
     held_out = min(HELD_OUT, -(-len(pool) // 8))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Lessons(bench, pool, held_out, device, labelled=labelled)
+    larger = not labelled and is_same(network, bench.detector.network)
+    return Lessons(bench, pool, held_out, device, labelled=labelled, larger=larger)
 
 
 def load_made(bench: Workbench, name: str) -> Detector:

@@ -240,7 +240,7 @@ def test_held_out_pictures_are_never_trained_on(
 def test_the_teacher_looks_at_whole_pictures_at_its_own_size(make_bench: MakeBench):
     """At most the side that it was made for, each side a multiple of the stride."""
     bench = make_bench()
-    lessons = Lessons(bench, bench.recovery_pool, 1, torch.device("cpu"))
+    lessons = Lessons(bench, bench.recovery_pool, 1, torch.device("cpu"), larger=True)
     shapes: list[tuple[int, ...]] = []
     lessons.teacher.register_forward_pre_hook(
         lambda module, args: shapes.append(tuple(args[0].shape))
