@@ -92,6 +92,11 @@ class Editor:
         self.model.graph.register_initializer(value)
         return value
 
+    def comes_before(self, node: ir.Node) -> bool:
+        """Return whether a node of the graph comes before the new ones."""
+        both = (node, self.place)
+        return next(other for other in self.model.graph if other in both) is node
+
     def _new_name(self, base: str) -> str:
         # Looked up each time, since another editor may have added some since.
         graph = self.model.graph

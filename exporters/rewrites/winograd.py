@@ -150,7 +150,8 @@ def _stacked_sums(edit: Editor, data: ir.Value, fast: FastFilter) -> ir.Value:
     """Return (1, terms · channels, tiles, width): all sums of rows, made once for a value."""
     note = _NOTE.format(fast.results)
     known = data.meta.get(note)
-    if isinstance(known, ir.Value) and known.producer() is not None and known.uses():
+    made = known.producer() if isinstance(known, ir.Value) and known.uses() else None
+    if isinstance(known, ir.Value) and made is not None and edit.comes_before(made):
         return known
     shape = static_shape(data)
     assert shape is not None
@@ -160,6 +161,10 @@ def _stacked_sums(edit: Editor, data: ir.Value, fast: FastFilter) -> ir.Value:
         "Concat", sums, (1, fast.terms * channels, _tiles(height, fast), width), axis=1
     )
     data.meta[note] = stacked
+    if isinstance(known, ir.Value) and made is not None:
+        # They were made for a convolution behind this one: both read these now.
+        known.replace_all_uses_with(stacked)
+        remove_unread(edit.model, made)
     return stacked
 
 

@@ -220,6 +220,20 @@ def test_two_convolutions_share_the_sums_of_their_rows():
     same(before, after, image(32, (40, 40)))
 
 
+def test_sums_move_forward_to_a_convolution_before_them():
+    """The larger one is exchanged first, though the smaller one comes before it."""
+    graph = GraphBuilder(32, size=(40, 40))
+    small = graph.conv("x", "a/Conv", (32, 32, 3, 3), pads=[1, 1, 1, 1])
+    large = graph.conv("x", "b/Conv", (64, 32, 3, 3), pads=[1, 1, 1, 1])
+    before = graph.build(small, large)
+
+    after, counts = run_rewrites(before, ["winograd_large", "winograd_small"])
+
+    assert counts == {"winograd_large": 1, "winograd_small": 1}
+    assert kinds(after).count("Concat") == 1
+    same(before, after, image(32, (40, 40)))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
