@@ -220,7 +220,9 @@ def test_inspect_says_what_an_artifact_is(artifact: str) -> None:
 
     assert "2: disc, square" in table.stdout
     assert "32 x 64 px" in table.stdout
-    assert content == read_json(Path(artifact) / "manifest.json")
+    written = read_json(Path(artifact) / "manifest.json")
+    assert written["version"] == 1  # from before there were precisions
+    assert content == {**written, "version": 2, "precision": "float32"}
 
 
 def test_doctor_speaks_of_this_machine() -> None:
