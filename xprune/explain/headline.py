@@ -44,7 +44,11 @@ def headline(summary: Mapping[str, Any], *, removed: int, candidates: int) -> He
     return Headline(
         model=model,
         title=f"{model}: {_short(speedup)}",
-        sentence=f"{_layers(removed, candidates)} {_outcome(summary)}",
+        sentence=" ".join(
+            part
+            for part in (_layers(removed, candidates), _input(summary), _outcome(summary))
+            if part
+        ),
         tiles=(
             Tile("Speed-up", wording.ratio(speedup), _speedup_detail(summary)),
             Tile(
@@ -73,6 +77,15 @@ def _layers(removed: int, candidates: int) -> str:
     verb = "was" if removed == 1 else "were"
     noun = "layer" if removed == 1 and not all_of else "layers"
     return f"{removed}{all_of} {noun} {verb} replaced by something cheaper."
+
+
+def _input(summary: Mapping[str, Any]) -> str:
+    """Say that the input has another size; nothing where it has not."""
+    sizes = [wording.items_at(summary, "model", name) for name in ("imgsz", "base_imgsz")]
+    if not all(sizes) or sizes[0] == sizes[1]:
+        return ""
+    now, before = ("×".join(map(wording.text_of, size)) for size in sizes)
+    return f"Its input is {now} pixels, not {before}."
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:

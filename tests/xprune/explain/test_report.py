@@ -95,6 +95,33 @@ def test_the_headline_says_the_outcome_in_one_sentence(page: Page):
     ) in page.text
 
 
+def test_another_input_and_why_stand_in_the_report(run: Run, tmp_path: Path):
+    """The headline says that the input is smaller; a table, what else was looked at."""
+    run.summary["model"] |= {"imgsz": [256, 320], "base_imgsz": [320, 320]}
+    chosen, other = ({"size": [256, width], "precision": "float32"} for width in (320, 288))
+    figures = {"latency_ratio": 0.8125, "agreement": 0.4321, "after": None, "layers": None}
+    run.summary["variant"] = chosen
+    run.summary["variants"] = [
+        {"variant": chosen, **figures, "refused": None, "after": 0.4019, "layers": 8},
+        {"variant": other, **figures, "refused": "slower & no better"},
+    ]
+
+    page = Page(run.write(tmp_path / "report.html"))
+
+    assert "cheaper. Its input is 256×320 pixels, not 320×320. The result runs" in page.text
+    cells = [text.strip() for text in page.texts]
+    for text in (
+        "256×320",
+        "256×288",
+        "0.812",
+        "0.432",
+        "0.402",
+        "chosen",
+        "slower & no better",
+    ):
+        assert text in cells
+
+
 def test_nothing_is_loaded_from_anywhere(page: Page):
     """Every address is inside the page (`data:` or a fragment), and no script is there."""
     addresses = [
