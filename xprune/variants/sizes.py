@@ -9,6 +9,8 @@ from xprune.variants.variant import Size
 
 # A rectangle may be longer than the base where that suits the pictures.
 LONGEST = 1.5
+# Logarithms of scales that differ by no more than this are the same.
+ROUNDING = 1e-9
 
 
 def worthy_sizes(
@@ -34,20 +36,17 @@ def worthy_sizes(
     longest = int(max(base) * LONGEST) // stride * stride
     sides = range(stride, longest + 1, stride)
     sizes = [
-        (height, width)
-        for height in sides
-        for width in sides
-        if least * area <= height * width <= most * area
+        (height, width) for height in sides for width in sides if height * width <= most * area
     ]
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], -_log_scale(size, pictures)))
     front: list[Size] = []
     sharpest = -math.inf
     for size in by_area:
         scale = _log_scale(size, pictures)
-        if scale > sharpest:
+        if scale > sharpest + ROUNDING:
             front.append(size)
             sharpest = scale
-    return front[::-1]
+    return [size for size in front[::-1] if size[0] * size[1] >= least * area]
 
 
 def _log_scale(size: Size, pictures: Sequence[Size]) -> float:
