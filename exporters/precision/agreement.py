@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.probes import Image
-from runtime_bench.decode import find_decoder
 from runtime_bench.detections import Detections, match_detections
+from runtime_bench.detector import read_outputs
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import OutputSpec
 from runtime_bench.session import open_session
@@ -75,18 +75,7 @@ def check_agreement(
 def _detections(
     answer: Mapping[str, NDArray[np.generic]], output: OutputSpec, *, probe: str
 ) -> Detections:
-    if output.kind == "raw":
-        decode = find_decoder(output.decoder or "yolo")
-        raw = np.asarray(answer[output.names[0]], np.float32)[0]
-        found = decode(
-            raw,
-            min_score=output.min_score,
-            iou=output.iou,
-            max_boxes=output.max_boxes,
-            multi_label=output.multi_label,
-        )
-    else:
-        found = Detections(*(np.asarray(answer[key]) for key in output.names))
+    found = read_outputs(answer, output)
     if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
         raise EdgeError(
             f"in the lower precision the model answers with no numbers on probe '{probe}'; "

@@ -1,4 +1,4 @@
-"""Stage 4: the pruned network becomes a checked artifact. Leaves `artifact/`."""
+"""Stage 5: the pruned network becomes a checked artifact. Leaves `artifact/`."""
 
 from __future__ import annotations
 

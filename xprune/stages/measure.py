@@ -1,4 +1,4 @@
-"""Stage 5: what did it bring? Leaves `result.json`, `summary.json` and the report."""
+"""Stage 6: what did it bring? Leaves `result.json`, `summary.json` and the report."""
 
 from __future__ import annotations
 

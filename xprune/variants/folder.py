@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+from xprune.config import RunConfig
 from xprune.run_folder import STAGES_FILE, RunFolder
 from xprune.stages.attribute import DATA_FILE, SCORES_FILE
 from xprune.stages.latency import LATENCY_FILE
@@ -33,7 +34,7 @@ def at_variant(bench: Workbench, variant: Variant) -> Workbench:
     """Return a workbench of a variant: same detector and pictures, a folder of its own."""
     folder = bench.run.file(f"{VARIANTS_FOLDER}/{variant.name}")
     other = Workbench(
-        RunFolder(folder, settled(bench, variant).run.config),
+        RunFolder(folder, _config(bench, variant)),
         lambda line: bench.say(f"  {variant.name}: {line}"),
     )
     vars(other).update(detector=bench.detector, sets=bench.sets)
@@ -55,15 +56,18 @@ def at_other_size(bench: Workbench, known: Workbench) -> None:
 
 def settled(bench: Workbench, variant: Variant) -> Workbench:
     """Return a workbench of the same folder in which size and precision are settled."""
-    config = replace(
+    other = Workbench(bench.run.settled(_config(bench, variant)), bench.say)
+    vars(other).update(detector=bench.detector, sets=bench.sets)
+    return other
+
+
+def _config(bench: Workbench, variant: Variant) -> RunConfig:
+    return replace(
         bench.run.config,
         imgsz=variant.size,
         base_imgsz=bench.base_size,
         precision=variant.precision,
     )
-    other = Workbench(bench.run.settled(config), bench.say)
-    vars(other).update(detector=bench.detector, sets=bench.sets)
-    return other
 
 
 def take_over(bench: Workbench, variant: Variant) -> None:
