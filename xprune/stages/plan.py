@@ -13,7 +13,8 @@ from xprune.stages.baseline import export_baseline
 from xprune.stages.latency import LATENCY_FILE, latency_table, table_of_other_machine
 from xprune.stages.rewrites import check_precision
 from xprune.stages.search import proposer
-from xprune.stages.timed_plan import plan_for_other_machine, timed_plan
+from xprune.stages.timed_plan import free_plan, plan_for_other_machine, timed_plan
+from xprune.stages.timing import Stopwatch
 from xprune.stages.workbench import Workbench
 
 STAGE = "plan"
@@ -56,6 +57,10 @@ def make_plan(bench: Workbench, scores: Scores, asked: Request) -> PrunePlan:
         propose = proposer(bench, scores, table, asked)
         return plan_for_other_machine(bench, table, asked, propose=propose, machine=machine)
     export_baseline(bench)
+    clock = Stopwatch(bench)
+    free = free_plan(bench, clock, asked)
+    if free is not None:
+        return free
     table = latency_table(bench)
     propose = proposer(bench, scores, table, asked)
-    return timed_plan(bench, scores, table, asked, propose=propose)
+    return timed_plan(bench, scores, clock, table, asked, propose=propose)

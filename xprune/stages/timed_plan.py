@@ -26,14 +26,40 @@ MOST_FINISHED = 4
 MOST_NAMED = 4
 
 
+def free_plan(bench: Workbench, clock: Stopwatch, asked: Request) -> PrunePlan | None:
+    """Return the plan to replace nothing, if that is as fast as what was asked; else None.
+
+    Args:
+        bench: The run's parts.
+        clock: Of the run.
+        asked: With a speed-up or a latency.
+
+    Raises:
+        EdgeError: If the unpruned model is as fast as that in plain export.
+    """
+    if clock.free < _wanted(asked, clock.base_s) * (1 + MARGIN):
+        return None
+    bench.say(f"It is {clock.free:.3f} times as fast already; no layer has to go")
+    criterion = bench.run.config.criterion
+    free = PrunePlan(criterion, asked, (), clock.base_s, predicted_speedup=clock.free)
+    return with_measured(free, clock.free, clock.free_interval)
+
+
 def timed_plan(
-    bench: Workbench, scores: Scores, table: LatencyTable, asked: Request, *, propose: Propose
+    bench: Workbench,
+    scores: Scores,
+    clock: Stopwatch,
+    table: LatencyTable,
+    asked: Request,
+    *,
+    propose: Propose,
 ) -> PrunePlan:
     """Return the plan that delivers what was asked and loses least, exported and timed.
 
     Args:
         bench: The run's parts.
         scores: From `attribute`.
+        clock: Of the run.
         table: Of this machine.
         asked: With a speed-up or a latency.
         propose: Makes the plan for a wanted saving, in seconds of the table.
@@ -41,13 +67,7 @@ def timed_plan(
     Raises:
         EdgeError: If no plan delivers that.
     """
-    clock = Stopwatch(bench)
     goal = _wanted(asked, clock.base_s) * (1 + MARGIN)
-    if clock.free >= goal:
-        bench.say(f"It is {clock.free:.3f} times as fast already; no layer has to go")
-        criterion = bench.run.config.criterion
-        free = PrunePlan(criterion, asked, (), clock.base_s, predicted_speedup=clock.free)
-        return with_measured(free, clock.free, clock.free_interval)
     trials = _Trials(bench, scores, clock, table)
     for _ in range(MOST_FINISHED):
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exporters.keep_faster import clock_for
 from exporters.precision.lower import FLOAT32
 from runtime_bench.compare import Comparison, compare_in_turn, ratio_interval, time_in_turn
 from xprune.stages.baseline import BASELINE_MODEL
@@ -54,6 +55,7 @@ class Stopwatch:
             min_time_s=2.0,
             max_time_s=30.0,
             seed=0,
+            clock=clock_for(bench.session),
         )
         self.base_s, self.raw_s, finished_s = (float(np.median(times)) for times in times_s)
         self.extra_s = finished_s - self.raw_s
@@ -96,7 +98,12 @@ class Stopwatch:
         rounds = FIRST_ROUNDS
         while True:
             comparison = compare_in_turn(
-                self._base, cut, min_rounds=rounds, min_time_s=1.5, max_time_s=15.0
+                self._base,
+                cut,
+                min_rounds=rounds,
+                min_time_s=1.5,
+                max_time_s=15.0,
+                clock=clock_for(self._bench.session),
             )
             low, high = comparison.interval
             if high - low <= NARROW * comparison.ratio or rounds >= MOST_ROUNDS:

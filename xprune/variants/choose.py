@@ -21,7 +21,7 @@ from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 from xprune.stages.plan import PLAN_FILE, request
 from xprune.stages.prune import PRUNED_FILE
 from xprune.stages.recover import load_made
-from xprune.stages.rewrites import kept_rewrites, shipped_graph
+from xprune.stages.rewrites import check_precision, kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
 from xprune.variants.document import read_chosen, settings_of, write_variants
@@ -82,7 +82,7 @@ def _tried(
         if not promising:
             break
         for one in promising:
-            done = _made_fast(bench, one, agreement, run_line)
+            done = _made_fast(bench, one, agreement, run_line, goal=goal)
             best = max((other.after or 0.0 for other in tried), default=0.0)
             tried.append(done)
             if (done.after or 0.0) < best:
@@ -100,7 +100,7 @@ def _promising(measured: list[Measured], goal: float) -> list[Measured]:
 
 
 def _made_fast(
-    bench: Workbench, one: Measured, agreement: Agreement, run_line: RunLine
+    bench: Workbench, one: Measured, agreement: Agreement, run_line: RunLine, *, goal: float
 ) -> Measured:
     """Replace what has to go for the speed that is wanted, and score what is left."""
     sub = at_variant(bench, one.variant)
@@ -108,6 +108,9 @@ def _made_fast(
         bench.run.file(BASELINE_FOLDER), sub.run.file(BASELINE_FOLDER), dirs_exist_ok=True
     )
     try:
+        if one.latency_ratio <= goal:
+            check_precision(sub)
+            return replace(one, after=one.agreement, layers=0)
         run_line(sub, "prune")
         made = read_plan(
             sub.run.file(PLAN_FILE), read_scores(sub.run.file(SCORES_FILE)).candidates

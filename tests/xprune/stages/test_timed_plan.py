@@ -10,7 +10,7 @@ import pytest
 from runtime_bench.errors import EdgeError
 from xprune.pruning.plan import Choice, PrunePlan, Request
 from xprune.stages import timed_plan as module
-from xprune.stages.timed_plan import plan_for_other_machine, timed_plan
+from xprune.stages.timed_plan import free_plan, plan_for_other_machine, timed_plan
 from xprune.stages.timing import Stopwatch, Timing
 
 ASKED = Request(speedup=1.25)
@@ -63,7 +63,6 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(clock: Clock) -> tuple[PrunePlan, list[str]]:
         said: list[str] = []
-        monkeypatch.setattr(module, "Stopwatch", lambda bench: clock)
         monkeypatch.setattr(module._Trials, "_cut", lambda self, made: made)
         solve = lambda bench, scores, made: (SimpleNamespace(network=made), {})  # noqa: E731
         monkeypatch.setattr(module, "prune_detector", solve)
@@ -74,7 +73,10 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
         )
         scores: Any = SimpleNamespace(candidates=())
         table: Any = SimpleNamespace(base_s=RAW_S)
-        return timed_plan(bench, scores, table, ASKED, propose=propose), said
+        made = free_plan(bench, clock, ASKED) or timed_plan(
+            bench, scores, clock, table, ASKED, propose=propose
+        )
+        return made, said
 
     return run
 

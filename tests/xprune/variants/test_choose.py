@@ -40,7 +40,7 @@ def test_from_mild_to_hard_until_it_gets_worse(
     """A faster one than is needed only loses; not more than three are tried."""
     asked: list[Measured] = []
 
-    def made_fast(bench: Any, one: Measured, *others: Any) -> Measured:
+    def made_fast(bench: Any, one: Measured, *others: Any, goal: float) -> Measured:
         asked.append(one)
         return replace(one, after=after[one], layers=1)
 
@@ -63,7 +63,7 @@ def test_where_the_first_ones_fail_others_are_tried(monkeypatch: pytest.MonkeyPa
     """One that was refused as slower and no better may still be the only one that works."""
     beaten = replace(MILD, agreement=0.65, variant=Variant((256, 288), "int8"))
 
-    def made_fast(bench: Any, one: Measured, *others: Any) -> Measured:
+    def made_fast(bench: Any, one: Measured, *others: Any, goal: float) -> Measured:
         works = one.variant == beaten.variant
         return replace(one, after=0.6) if works else replace(one, refused="not faster here")
 
