@@ -1,7 +1,7 @@
 """Views of pictures to train on: mirrored, scaled and moved, with what is known to be on them.
 
-Which view a step takes depends on (seed, step) alone, so a training that was stopped goes on as
-if nothing had happened.
+Which view a step takes depends on the seed and the step alone, so a training that was stopped
+goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -149,20 +149,22 @@ def _area(boxes: torch.Tensor) -> torch.Tensor:
 
 def batch_views(
     pictures: Sequence[int],
+    turns: Sequence[int],
     sizes: Sequence[tuple[int, int]],
     spec: InputSpec,
     *,
     seed: int,
-    step: int,
 ) -> list[View]:
-    """Return the varied views of a step's pictures.
+    """Return varied views of pictures.
 
     Args:
-        pictures: Indices of the step's pictures.
+        pictures: Their indices.
+        turns: Which of its many views each of them takes.
         sizes: (height, width) of every picture there is.
         spec: The input.
         seed: Of the views.
-        step: From 0.
     """
-    rng = np.random.default_rng((seed, step, 1))
-    return [varied_view(rng, index, sizes[index], spec) for index in pictures]
+    return [
+        varied_view(np.random.default_rng((seed, index, turn)), index, sizes[index], spec)
+        for index, turn in zip(pictures, turns, strict=True)
+    ]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ from xprune.data.views import (
 from xprune.models.families import MODELS
 from xprune.models.yolo import Targets
 from xprune.recovery.distances import feature_distances
+from xprune.recovery.memory import Batch, Entry, Memory, put_together, taken_apart
+from xprune.recovery.shared import Beginning, answering, common_beginning, kept
 from xprune.stages.examination import Examination, make_examination
 from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 
@@ -46,6 +49,12 @@ MOST_TARGETS = 300
 # A batch is of as many pictures as have these pixels: memory does not grow with the size.
 BATCH_PX = 8 * 320 * 320
 FEWEST, MOST = 4, 16
+# A view is looked at in so many rounds through the pictures, then the picture takes another:
+# what the teacher says of it, and what both networks begin with, is computed once for all.
+ROUNDS_OF_A_VIEW = 4
+MEMORY_BYTES = 3_000_000_000
+
+Outputs = dict[str, Any]
 
 
 @dataclass
@@ -59,6 +68,8 @@ class Lessons:
         device: Where to compute.
         labelled: Whether there are targets, which are the pictures' labels.
         larger: Whether there are targets, which the teacher finds on larger inputs.
+        frozen: Parameters of a taught network that are, and stay, those of the teacher, because
+            they come before its first cut: what they compute is computed once for both.
     """
 
     bench: Workbench
@@ -67,6 +78,7 @@ class Lessons:
     device: torch.device
     labelled: bool = False
     larger: bool = False
+    frozen: frozenset[str] = frozenset()
     _found: dict[int, Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +86,8 @@ class Lessons:
         self.teacher = teacher.to(memory_format=torch.channels_last)
         self.family = MODELS[self.bench.detector.family]
         self.sizes = [picture.size for picture in self.pool.pictures]
+        self._memory = Memory(MEMORY_BYTES)
+        self._begun: Beginning | None = None
         height, width = self.bench.size
         self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
         self.largest_px = max(height, width)
@@ -87,11 +101,14 @@ class Lessons:
         return len(self.pool) - self.held_out
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
-        """Return the loss of a step's pictures, each in a view of its own."""
+        """Return the loss of a step's pictures; each keeps its view for some rounds."""
         seed = self.bench.run.config.seed
         chosen = chosen_pictures(self.taught, batch=self.batch, seed=seed, step=step)
-        indices = [int(index) for index in chosen]
-        views = batch_views(indices, self.sizes, self.bench.spec, seed=seed, step=step)
+        rounds = (np.arange(self.batch) + step * self.batch) // self.taught
+        # A share of the pictures changes its view in each round.
+        turns = (rounds + chosen) // ROUNDS_OF_A_VIEW
+        spec = self.bench.spec
+        views = batch_views(chosen.tolist(), turns.tolist(), self.sizes, spec, seed=seed)
         return self._loss(network, views)
 
     def missed(self, network: nn.Module) -> float:
@@ -130,16 +147,13 @@ class Lessons:
         return total / len(views)
 
     def _loss(self, network: nn.Module, views: Sequence[View]) -> Tensor:
-        images = torch.stack(
-            [shown(self.pool.pixels(view.picture), view, self.bench.spec) for view in views]
-        )
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with _mixed(self.device):
-            outputs = self._forward(network, images)
-            with torch.no_grad():
-                wanted = self._forward(self.teacher, images)
-        loss: Tensor = OUTPUTS * self.family.output_distances(outputs, wanted).mean()
-        loss = loss + FEATURES * feature_distances(outputs["feats"], wanted["feats"]).mean()
+        known = self._known(network, views)
+        assert self._begun is not None, "it is found with the first views"
+        with _mixed(self.device), answering(network, self._begun.answers(known)):
+            outputs = self._forward(network, self._begun.images(known))
+        loss: Tensor = OUTPUTS * self.family.output_distances(outputs, known).mean()
+        aims = [known[f"feats.{level}"] for level in range(len(outputs["feats"]))]
+        loss = loss + FEATURES * feature_distances(outputs["feats"], aims).mean()
         if self.labelled or self.larger:
             targets = [
                 moved_targets(self._on_picture(view.picture), view, self.bench.size)
@@ -148,9 +162,41 @@ class Lessons:
             loss = loss + FOUND * self.family.batch_loss(network, outputs, targets)
         return loss
 
-    def _forward(self, network: nn.Module, images: Tensor) -> dict[str, Any]:
+    @torch.no_grad()
+    def _known(self, network: nn.Module, views: Sequence[View]) -> Batch:
+        """Return what the teacher says of views, and what the network begins with."""
+        entries = [self._memory.get(view.picture, view) for view in views]
+        unknown = [view for view, entry in zip(views, entries, strict=True) if entry is None]
+        fresh = self._looked_at(network, unknown) if unknown else []
+        for view, entry in zip(unknown, fresh, strict=True):
+            self._memory.put(view.picture, view, entry)
+        left = iter(fresh)
+        batch = put_together([next(left) if entry is None else entry for entry in entries])
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def _looked_at(self, network: nn.Module, views: Sequence[View]) -> list[Entry]:
+        """Return what is to be known of each of some views."""
+        images = torch.stack(
+            [shown(self.pool.pixels(view.picture), view, self.bench.spec) for view in views]
+        )
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with _mixed(self.device):
+            begun = self._beginning(network, images)
+            with kept(self.teacher, begun.parts) as given:
+                wanted = self._forward(self.teacher, images)
+        features = {f"feats.{n}": level for n, level in enumerate(wanted.pop("feats"))}
+        return taken_apart({**begun.to_keep(images, given), **features, **wanted})
+
+    def _beginning(self, network: nn.Module, images: Tensor) -> Beginning:
+        if self._begun is None:
+            self._begun = common_beginning(
+                network, self.teacher, self.frozen, images, run=self._forward
+            )
+        return self._begun
+
+    def _forward(self, network: nn.Module, images: Tensor) -> Outputs:
         """Run a network; what comes out is in 32 bits whatever it was computed in."""
-        outputs: dict[str, Any] = self.family.head_outputs(network, images)
+        outputs: Outputs = self.family.head_outputs(network, images)
         return {
             name: [level.float() for level in value]
             if isinstance(value, list)

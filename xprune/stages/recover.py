@@ -119,9 +119,9 @@ def recover_network(
         EdgeError: If there are too few pictures, the state is damaged, or the network's outputs
             are not finite.
     """
-    lessons = _lessons(bench, network)
-    key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
     frozen = leading_same(network, bench.detector.network)
+    lessons = _lessons(bench, network, frozen)
+    key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
     task = Task(lessons.loss, lessons.missed, key, frozen)
     bench.say(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
@@ -129,7 +129,7 @@ def recover_network(
     )
     if len(lessons.pool) < FEW and bench.run.config.recover_images is None:
         bench.say("More pictures as --calibration, which need no labels, would win back more")
-    with _threads(bench.run.config.threads), _shown(minutes * 60) as show:
+    with _every_thread(), _shown(minutes * 60) as show:
         trained = train(
             copy.deepcopy(network).to(lessons.device),
             task,
@@ -151,7 +151,7 @@ def recover_network(
     )
 
 
-def _lessons(bench: Workbench, network: nn.Module) -> Lessons:
+def _lessons(bench: Workbench, network: nn.Module, frozen: frozenset[str]) -> Lessons:
     """Return what is to be learnt, on which pictures, and on which device."""
     labelled = bench.run.config.recover == "finetune"
     if labelled and not bench.sets.calibration.labelled:
@@ -168,7 +168,9 @@ def _lessons(bench: Workbench, network: nn.Module) -> Lessons:
     held_out = min(HELD_OUT, -(-len(pool) // 8))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     larger = not labelled and is_same(network, bench.detector.network)
-    return Lessons(bench, pool, held_out, device, labelled=labelled, larger=larger)
+    return Lessons(
+        bench, pool, held_out, device, labelled=labelled, larger=larger, frozen=frozen
+    )
 
 
 def load_made(bench: Workbench, name: str) -> Detector:
@@ -205,10 +207,10 @@ def _outcome(progress: Progress) -> str:
 
 
 @contextlib.contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    """Let PyTorch compute with as many threads as onnxruntime would."""
+def _every_thread() -> Iterator[None]:
+    """Let PyTorch compute on every core: how many threads infer later is no limit to it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted or available_threads())
+    torch.set_num_threads(available_threads())
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ from xprune.variants.variant import LEAST_FROM_LAYERS, Measured, Variant
 
 # A variant this much faster than asked only loses accuracy.
 TOO_FAST = 0.75
-MOST_SIZES = 8
+MOST_SIZES = 16
 ROUNDS = 80
 
 Ratios = dict[Variant, float]

@@ -142,15 +142,16 @@ def test_fewer_pictures_than_a_batch_come_again():
     assert counts.min() >= 2
 
 
-def test_views_depend_on_seed_and_step_alone():
-    """The same twice, others at another step or seed; scaled and moved as far as is said."""
+def test_views_depend_on_seed_picture_and_turn_alone():
+    """The same twice and in any company; others at another turn or seed."""
     sizes = [(50, 40)] * 4
     first, again, later, other = (
-        batch_views([0, 1, 2, 3], sizes, SPEC, seed=seed, step=step)
-        for seed, step in ((0, 7), (0, 7), (0, 8), (1, 7))
+        batch_views([0, 1, 2, 3], [turn] * 4, sizes, SPEC, seed=seed)
+        for seed, turn in ((0, 7), (0, 7), (0, 8), (1, 7))
     )
 
     assert first == again
+    assert batch_views([2], [7], sizes, SPEC, seed=0) == first[2:3]
     assert first != later
     assert first != other
 

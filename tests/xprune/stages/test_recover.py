@@ -258,3 +258,22 @@ def test_the_teacher_looks_at_whole_pictures_at_its_own_size(make_bench: MakeBen
         for side in (height, width)
     ]
     assert teaching.LEAST_SCORE <= 1
+
+
+def test_what_is_remembered_teaches_the_same(spare_bench: Workbench):
+    """A view that was seen before gives the loss of one that is looked at anew."""
+    teacher = spare_bench.detector.network
+    frozen = frozenset(list(dict(teacher.named_parameters()))[:20])
+    student = moved(teacher)
+    for name in frozen:
+        student.get_parameter(name).data.copy_(teacher.get_parameter(name))
+    pool, device = spare_bench.recovery_pool, torch.device("cpu")
+    apart = Lessons(spare_bench, pool, 1, device)
+    together = Lessons(spare_bench, pool, 1, device, frozen=frozen)
+
+    losses = [float(together.loss(student, 0)) for _ in range(2)]
+
+    assert together._begun is not None
+    assert together._begun.read
+    assert together._begun.image is not None
+    assert losses == pytest.approx([float(apart.loss(student, 0))] * 2, rel=0.02)
