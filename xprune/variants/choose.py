@@ -3,7 +3,8 @@
 Sizes and precisions are what a user reaches for first; a layer goes only where that keeps more.
 Every variant of the unpruned model is timed in turn with the base and scored on calibration
 pictures. Whoever is fast enough stands as it is; from the others as many layers are replaced as
-it takes, mildest first, and what then agrees best with the truth is chosen.
+it takes, mildest first, and recovered for a part of the time where a recovery was asked for.
+What then agrees best with the truth is chosen.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from xprune.pruning.plan import read_plan
 from xprune.run_folder import VARIANTS_FILE
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
+from xprune.stages.export import load_pruned
 from xprune.stages.plan import PLAN_FILE, request
-from xprune.stages.prune import PRUNED_FILE
-from xprune.stages.recover import load_made
 from xprune.stages.rewrites import check_precision, kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
@@ -33,6 +33,8 @@ RunLine = Callable[[Workbench, str], None]
 
 # Variants whose layers are replaced to see what that leaves: each takes minutes.
 MOST_TRIED = 3
+# And each is so many times as slow as the one before: what is nearer tells little.
+STEP = 1.04
 
 
 def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
@@ -94,9 +96,12 @@ def _promising(measured: list[Measured], goal: float) -> list[Measured]:
     """Return what to try: first what is fast enough, then what needs the fewest layers."""
     left = [one for one in measured if not one.refused]
     # In order of latency, each agrees better than the one before it.
-    fast = [one for one in left if one.latency_ratio <= goal]
-    slow = [one for one in left if one.latency_ratio > goal]
-    return [*fast[-1:], *slow][:MOST_TRIED]
+    promising = [one for one in left if one.latency_ratio <= goal][-1:]
+    for one in left:
+        last = promising[-1].latency_ratio if promising else goal
+        if one.latency_ratio >= max(goal, last * STEP):
+            promising.append(one)
+    return promising[:MOST_TRIED]
 
 
 def _made_fast(
@@ -111,11 +116,11 @@ def _made_fast(
         if one.latency_ratio <= goal:
             check_precision(sub)
             return replace(one, after=one.agreement, layers=0)
-        run_line(sub, "prune")
+        run_line(sub, "recover")
         made = read_plan(
             sub.run.file(PLAN_FILE), read_scores(sub.run.file(SCORES_FILE)).candidates
         )
-        raw = sub.raw_graph(load_made(sub, PRUNED_FILE).network)
+        raw = sub.raw_graph(load_pruned(sub).network)
     except EdgeError as error:
         bench.say(f"  {one.variant.name}: {error}")
         return replace(one, refused=str(error))

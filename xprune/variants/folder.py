@@ -17,6 +17,8 @@ from xprune.stages.workbench import Workbench
 from xprune.variants.variant import Variant
 
 VARIANTS_FOLDER = "variants"
+# Of the minutes of a recovery: what shows which variant gains most by it.
+TRIAL_SHARE = 0.2
 # What a run takes over from its variant; a file that says it is done comes last.
 TAKEN = (
     DATA_FILE,
@@ -31,10 +33,15 @@ TAKEN = (
 
 
 def at_variant(bench: Workbench, variant: Variant) -> Workbench:
-    """Return a workbench of a variant: same detector and pictures, a folder of its own."""
+    """Return a workbench of a variant: same detector and pictures, a folder of its own.
+
+    If it trains at all, it is for a share of the time, to be compared with other variants.
+    """
     folder = bench.run.file(f"{VARIANTS_FOLDER}/{variant.name}")
+    config = _config(bench, variant)
+    config = replace(config, recover_minutes=TRIAL_SHARE * config.recover_minutes)
     other = Workbench(
-        RunFolder(folder, _config(bench, variant)),
+        RunFolder(folder, config),
         lambda line: bench.say(f"  {variant.name}: {line}"),
     )
     vars(other).update(detector=bench.detector, sets=bench.sets)
