@@ -24,6 +24,8 @@ from xprune.variants.variant import LEAST_FROM_LAYERS, Measured, Variant
 # A variant this much faster than asked only loses accuracy.
 TOO_FAST = 0.75
 MOST_SIZES = 16
+# A precision that agrees with the truth as well as this share of another's is as good.
+AS_GOOD = 0.98
 ROUNDS = 80
 
 Ratios = dict[Variant, float]
@@ -45,17 +47,22 @@ class Lineup:
             for variant in (Variant(base, name) for name in self._precisions())
         }
         ratios, goal = self._timed(graphs)
-        wanted = [variant for one in graphs for variant in self._worthy(one, ratios, goal)]
+        agreements = self._agreements(graphs)
+        useful = useful_precisions(ratios, agreements)
+        wanted = [variant for one in useful for variant in self._worthy(one, ratios, goal)]
         for variant in track(wanted, label="Exporting sizes and precisions"):
             if variant not in graphs:
                 graphs[variant] = self._graph(variant)
         self._bench.say(f"Timing {len(graphs)} variants in turn")
         ratios, goal = self._timed(graphs)
-        measured = [
-            Measured(variant, ratios[variant], self._agreement.of(graph, variant.size))
-            for variant, graph in graphs.items()
-        ]
-        return measured, goal
+        left = {
+            variant: graph for variant, graph in graphs.items() if variant not in agreements
+        }
+        agreements |= self._agreements(left)
+        return [Measured(one, ratios[one], agreements[one]) for one in graphs], goal
+
+    def _agreements(self, graphs: Mapping[Variant, bytes]) -> dict[Variant, float]:
+        return {one: self._agreement.of(graph, one.size) for one, graph in graphs.items()}
 
     def _precisions(self) -> tuple[str, ...]:
         precision = self._bench.run.config.precision
@@ -64,9 +71,6 @@ class Lineup:
     def _worthy(self, at_base: Variant, ratios: Ratios, goal: float) -> list[Variant]:
         """Return the variants of one precision that may be worth it for the speed wanted."""
         bench, ratio = self._bench, ratios[at_base]
-        plain = ratios.get(replace(at_base, precision=PRECISIONS[0]), ratio)
-        if ratio > plain:
-            return []  # slower than float32 where both are at the same size
         if bench.run.config.imgsz != AUTO:
             return [replace(at_base, size=bench.size)]
         sizes = worthy_sizes(
@@ -110,3 +114,21 @@ class Lineup:
         assert speedup is not None, "checked with the options"
         goal = 1 / (speedup * (1 + MARGIN))
         return {v: median / base_s for v, median in zip(graphs, medians, strict=True)}, goal
+
+
+def useful_precisions(
+    ratios: Mapping[Variant, float], agreements: Mapping[Variant, float]
+) -> list[Variant]:
+    """Return the variants, one of each precision and all of one size, that lead somewhere.
+
+    What is slower than another one at the same size, and agrees no better to speak of, is no
+    better at any other size.
+    """
+    return [
+        one
+        for one in ratios
+        if not any(
+            ratios[other] < ratios[one] and agreements[other] >= AS_GOOD * agreements[one]
+            for other in ratios
+        )
+    ]
