@@ -12,6 +12,7 @@ Torch-Pruning is in the extra `peers`.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from typing import Any
 import click
 
 from runtime_bench.files import write_json
-from tests.benchmarks.setting import data_folder, write_result
+from tests.benchmarks.setting import DATA_VARIABLE, data_folder, write_result
 from xprune.frontier.arms import Method
 from xprune.frontier.make import make_frontier
 from xprune.frontier.methods import METHODS
@@ -62,6 +63,7 @@ ALL = (
 )
 BUILTIN_TEST_PICTURES = 3000
 HALF = 500
+MINUTES = 5.0
 
 
 @click.command()
@@ -70,7 +72,7 @@ HALF = 500
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--images", type=int, help="Test pictures.  [default: all]")
 @click.option("--calibration-images", type=int, default=64, show_default=True)
-@click.option("--recover-minutes", type=float, default=5.0, show_default=True)
+@click.option("--recover-minutes", type=float, default=MINUTES, show_default=True)
 @click.option("--builtin", is_flag=True, help="The built-in detector on built-in pictures.")
 @click.option("--halves", is_flag=True, help="Distil on half of coco_pool, test on the rest.")
 @click.option("--recheck", metavar="METHOD", help="Make its points anew, and compare.")
@@ -107,10 +109,10 @@ def main(
         recover_minutes=recover_minutes,
     )
     content = make_frontier(settings, out, methods, say=_say, program=PROGRAM)
-    content["command"] = f"{PROGRAM} --threads {threads} --out FOLDER" + (
-        " --builtin" * builtin + " --halves" * halves
-    )
-    write_result(name, content)
+    command = f"{PROGRAM} --threads {threads}{' --builtin' * builtin}{' --halves' * halves}"
+    if images is None and recover_minutes == MINUTES:  # else it is a trial
+        told = anyones(content, command, out)
+        write_result(name, {**told, "command": f"{command} --out FOLDER"})
     show_frontier(content, out)
     click.echo(markdown_of(content))
 
@@ -155,6 +157,35 @@ def _setting(
             "calibration": str(calibration),
         }
     return "frontier_yolov8n_coco_val", options
+
+
+def anyones(content: Mapping[str, Any], command: str, out: Path) -> dict[str, Any]:
+    """Return a result with commands and places that hold on any machine.
+
+    Args:
+        content: What a frontier left.
+        command: What makes it, without a folder.
+        out: The folder where it was made.
+    """
+    places = {str(out.resolve()): "FOLDER", str(out): "FOLDER"}
+    if DATA_VARIABLE in os.environ:
+        places = {os.environ[DATA_VARIABLE]: f"${DATA_VARIABLE}", **places}
+
+    def told(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: told(entry) for name, entry in value.items()}
+        if isinstance(value, list):
+            return [told(entry) for entry in value]
+        if isinstance(value, str):
+            for place, name in places.items():
+                value = value.replace(place, name)
+        return value
+
+    result: dict[str, Any] = told(dict(content))
+    for point in result["points"]:
+        what = f"--method {point['method']} --budget {point['budget']:g}"
+        point["command"] = f"{command} {what} --out FOLDER"
+    return result
 
 
 def write_halves(data: Path, folder: Path) -> tuple[Path, Path]:

@@ -17,14 +17,15 @@ from xprune.run_folder import RunFolder
 from xprune.stages.workbench import Workbench
 
 RESULTS = Path(__file__).parent / "results"
+DATA_VARIABLE = "XPRUNE_DATA"
 
 
 def data_folder() -> Path:
     """Return the folder that XPRUNE_DATA names."""
-    folder = os.environ.get("XPRUNE_DATA")
+    folder = os.environ.get(DATA_VARIABLE)
     if not folder:
         raise click.UsageError(
-            "set XPRUNE_DATA to the folder with coco_val, coco_pool, weights"
+            f"set {DATA_VARIABLE} to the folder with coco_val, coco_pool, weights"
         )
     return Path(folder)
 
