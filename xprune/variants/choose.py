@@ -34,7 +34,7 @@ RunLine = Callable[[Workbench, str], None]
 # Variants whose layers are replaced to see what that leaves: each takes minutes.
 MOST_TRIED = 3
 # And each is so many times as slow as the one before: what is nearer tells little.
-STEP = 1.04
+STEP = 1.08
 
 
 def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
