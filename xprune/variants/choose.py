@@ -31,9 +31,9 @@ from xprune.variants.variant import Measured, judged
 
 RunLine = Callable[[Workbench, str], None]
 
-# Variants whose layers are replaced to see what that leaves: each takes minutes.
-MOST_TRIED = 3
-# And each is so many times as slow as the one before: what is nearer tells little.
+# The one that is fast enough, and those whose layers are replaced, which takes minutes each.
+MOST_TRIED = 4
+# Of these each is so many times as slow as the one before: what is nearer tells little.
 STEP = 1.08
 
 
@@ -83,12 +83,14 @@ def _tried(
         promising = _promising(judged(left, goal), goal)
         if not promising:
             break
+        best = 0.0
         for one in promising:
             done = _made_fast(bench, one, agreement, run_line, goal=goal)
-            best = max((other.after or 0.0 for other in tried), default=0.0)
             tried.append(done)
-            if (done.after or 0.0) < best:
+            if done.after is None or done.after < best:
                 break  # those that need more layers are left alone
+            if done.layers:
+                best = done.after
     return tried
 
 
@@ -97,10 +99,11 @@ def _promising(measured: list[Measured], goal: float) -> list[Measured]:
     left = [one for one in measured if not one.refused]
     # In order of latency, each agrees better than the one before it.
     promising = [one for one in left if one.latency_ratio <= goal][-1:]
+    least = goal
     for one in left:
-        last = promising[-1].latency_ratio if promising else goal
-        if one.latency_ratio >= max(goal, last * STEP):
+        if one.latency_ratio > least:
             promising.append(one)
+            least = one.latency_ratio * STEP
     return promising[:MOST_TRIED]
 
 
