@@ -139,8 +139,7 @@ def moved_targets(found: Targets, view: View, size: tuple[int, int]) -> Targets:
     limits = torch.tensor((size[1], size[0]) * 2, dtype=boxes.dtype)
     clipped = torch.minimum(boxes.clamp_min(0), limits)
     kept = _area(clipped) >= LEAST_LEFT * _area(boxes).clamp_min(1e-9)
-    scores = None if found.scores is None else found.scores[kept]
-    return Targets(clipped[kept], found.labels[kept], scores)
+    return Targets(clipped[kept], found.labels[kept])
 
 
 def _area(boxes: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ ABOVE, BELOW = 0.02, 0.06
 GUESS = 0.07
 MOST_MENDED = 6
 # A side may be this much longer than the unpruned model's.
-LONGEST = 1.25
+LONGEST = 1.5
 SHORTEST = 0.4
 # A size that shows pictures this much smaller than another one of the same area is left out.
 FIT = 0.95

@@ -39,12 +39,10 @@ class Targets:
     Attributes:
         boxes: (N, 4) ltrb in input pixels.
         labels: (N,) int64.
-        scores: (N,) in (0, 1], how sure it is that they are there; None for certain.
     """
 
     boxes: Tensor
     labels: Tensor
-    scores: Tensor | None = None
 
 
 def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
@@ -136,9 +134,6 @@ def batch_loss(
 ) -> Tensor:
     """Return Ultralytics' training loss of a batch, as its own trainer has it, by picture.
 
-    Where targets have scores, the class scores that the loss wants are multiplied by them: what
-    a teacher is half sure of is worth half as much, and is wanted at half the score.
-
     Args:
         network: The network that made `outputs`.
         outputs: From `head_outputs`, for B pictures.
@@ -154,29 +149,9 @@ def batch_loss(
     for index, one in enumerate(parts):
         one["batch_idx"] = one["batch_idx"] + index
     batch = {key: torch.cat([one[key] for one in parts]) for key in parts[0]}
-    if any(target.scores is not None for target in targets):
-        criterion.assigner = _SureAssigner(criterion.assigner, targets)
     total, _ = criterion(outputs, batch)
     result: Tensor = total.sum() / len(targets)
     return result
-
-
-class _SureAssigner:
-    """Ultralytics' assignment of targets to places, what it wants times how sure that is."""
-
-    def __init__(self, assign: Any, targets: Sequence[Targets]) -> None:
-        self.assign = assign
-        self.targets = targets
-
-    def __call__(self, scores: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        labels, boxes, wanted, found, which = self.assign(scores, *rest)
-        most = max(1, *(len(target.labels) for target in self.targets))
-        sure = torch.ones(len(self.targets), most, device=wanted.device, dtype=wanted.dtype)
-        for row, target in zip(sure, self.targets, strict=True):
-            if target.scores is not None:
-                row[: len(target.scores)] = target.scores.to(row)
-        factors = sure.gather(1, which.long().clamp_max(most - 1))
-        return labels, boxes, wanted * factors.unsqueeze(-1), found, which
 
 
 def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:

@@ -1,9 +1,7 @@
 """What a pruned network is taught: by the unpruned one, or by labels as well.
 
 What the head of the unpruned network reads and says at the same input size (knowledge
-distillation, Hinton et al. 2015), and, where there are some, targets of the family's own loss.
-Those are labels, or, for a network that is not pruned but used at a smaller size, what it finds
-on larger inputs, where it finds more (data distillation, Radosavovic et al. 2018).
+distillation, Hinton et al. 2015), and, where there are labels, the family's own loss.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -37,13 +35,11 @@ from xprune.recovery.distances import feature_distances
 from xprune.recovery.memory import Batch, Entry, Memory, put_together, taken_apart
 from xprune.recovery.shared import Beginning, answering, common_beginning, kept
 from xprune.stages.examination import Examination, make_examination
-from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
+from xprune.stages.workbench import Workbench
 
-# What the parts of the loss count. Targets from larger inputs bring a pruned network nothing in
-# some minutes, and cost a part of them; one that is not pruned has nothing else to learn.
+# What the parts of the loss count. What the teacher finds on larger inputs is no target: in
+# minutes it brought pruned networks nothing, and one that was not pruned lost AP.
 OUTPUTS, FEATURES, FOUND = 1.0, 0.5, 0.3
-# What scores less is no target; the others count as much as they score.
-LEAST_SCORE = 0.1
 TARGET_IOU = 0.65
 MOST_TARGETS = 300
 # A batch is of as many pictures as have these pixels: memory does not grow with the size.
@@ -67,7 +63,6 @@ class Lessons:
         held_out: How many.
         device: Where to compute.
         labelled: Whether there are targets, which are the pictures' labels.
-        larger: Whether there are targets, which the teacher finds on larger inputs.
         frozen: Parameters of a taught network that are, and stay, those of the teacher, because
             they come before its first cut: what they compute is computed once for both.
     """
@@ -77,9 +72,7 @@ class Lessons:
     held_out: int
     device: torch.device
     labelled: bool = False
-    larger: bool = False
     frozen: frozenset[str] = frozenset()
-    _found: dict[int, Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         teacher = copy.deepcopy(self.bench.detector.network).to(self.device)
@@ -90,10 +83,6 @@ class Lessons:
         self._begun: Beginning | None = None
         height, width = self.bench.size
         self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
-        self.largest_px = max(height, width)
-        if self.larger:
-            made_for = self.bench.detector.imgsz or (DEFAULT_SIDE_PX,)
-            self.largest_px = max(*made_for, height, width)
 
     @property
     def taught(self) -> int:
@@ -124,13 +113,8 @@ class Lessons:
     def examination(self) -> Examination | None:
         """The pictures held out, with what the teacher is sure of there, or their labels."""
         indices = range(self.taught, len(self.pool))
-        answers = []
-        for index in track(indices, label="Looking at what is held out"):
-            found = self._on_picture(index)
-            if found.scores is not None:
-                sure = found.scores >= self.bench.run.config.conf
-                found = Targets(found.boxes[sure], found.labels[sure])
-            answers.append(found)
+        looking = track(indices, label="Looking at what is held out")
+        answers = [self._on_picture(index) for index in looking]
         spec, names = self.bench.spec, self.bench.detector.names
         return make_examination(self.pool, indices, answers, spec=spec, names=names)
 
@@ -154,7 +138,7 @@ class Lessons:
         loss: Tensor = OUTPUTS * self.family.output_distances(outputs, known).mean()
         aims = [known[f"feats.{level}"] for level in range(len(outputs["feats"]))]
         loss = loss + FEATURES * feature_distances(outputs["feats"], aims).mean()
-        if self.labelled or self.larger:
+        if self.labelled:
             targets = [
                 moved_targets(self._on_picture(view.picture), view, self.bench.size)
                 for view in views
@@ -205,37 +189,29 @@ class Lessons:
         }
 
     def _on_picture(self, index: int) -> Targets:
-        """Return what there is on a picture, in pixels of the picture; found once."""
+        """Return what there is on a picture, in pixels of the picture."""
         if self.labelled:
             picture = self.pool.pictures[index]
             single = ~picture.crowd
             boxes, labels = picture.boxes[single], picture.labels[single]
             return Targets(torch.from_numpy(boxes), torch.from_numpy(labels))
-        if index not in self._found:
-            self._found[index] = self._detect(self.pool.pixels(index))
-        return self._found[index]
+        return self._detect(self.pool.pixels(index))
 
     @torch.no_grad()
     def _detect(self, pixels: Tensor) -> Targets:
-        # One by one: what is found must not depend on which others a stopped run still lacks.
-        height, width = pixels.shape[1:]
-        scale, stride = self.largest_px / max(height, width), self.bench.detector.stride
-        sides = [max(-(-round(side * scale) // stride), 1) * stride for side in (height, width)]
-        spec = replace(self.bench.spec, size=(sides[0], sides[1]))
-        image, placement = letterbox(pixels.permute(1, 2, 0).numpy(), spec)
+        """Return what the teacher is sure of, in pixels of the picture."""
+        image, placement = letterbox(pixels.permute(1, 2, 0).numpy(), self.bench.spec)
         with _mixed(self.device):
             decoded = self.family.decoded(self.teacher)
             raw = decoded(torch.from_numpy(image)[None].to(self.device))[0]
         found = decode_yolo(
             raw.float().cpu().numpy(),
-            min_score=LEAST_SCORE,
+            min_score=self.bench.run.config.conf,
             iou=TARGET_IOU,
             max_boxes=MOST_TARGETS,
         )
         return Targets(
-            torch.from_numpy(placement.to_picture(found.boxes)),
-            torch.from_numpy(found.labels),
-            torch.from_numpy(found.scores),
+            torch.from_numpy(placement.to_picture(found.boxes)), torch.from_numpy(found.labels)
         )
 
 

@@ -46,7 +46,8 @@ class Recovered:
     Attributes:
         network: On the CPU, in eval mode; the refitted one if nothing was better.
         start_loss: Of the refitted network, on pictures that were held out: 1 less its AP
-            against their labels or against what the unpruned network is sure of there.
+            against their labels or against what the unpruned network is sure of there; None
+            where nothing was trained, since nothing was replaced.
         best_loss: Of `network`, on the same.
         seconds: Spent, over all runs that it took.
         steps: Taken.
@@ -55,14 +56,14 @@ class Recovered:
     """
 
     network: nn.Module
-    start_loss: float
-    best_loss: float
-    seconds: float
-    steps: int
-    pictures: int
-    held_out: int
+    start_loss: float | None = None
+    best_loss: float | None = None
+    seconds: float = 0.0
+    steps: int = 0
+    pictures: int = 0
+    held_out: int = 0
 
-    def facts(self) -> dict[str, float]:
+    def facts(self) -> dict[str, float | None]:
         """Return its numbers."""
         numbers = asdict(replace(self, network=nn.Identity()))
         del numbers["network"]
@@ -119,7 +120,11 @@ def recover_network(
         EdgeError: If there are too few pictures, the state is damaged, or the network's outputs
             are not finite.
     """
-    frozen = leading_same(network, bench.detector.network)
+    original = bench.detector.network
+    if bench.run.config.recover != "finetune" and is_same(network, original):
+        bench.say("No layer was replaced, so there is nothing to win back")
+        return Recovered(copy.deepcopy(network))
+    frozen = leading_same(network, original)
     lessons = _lessons(bench, network, frozen)
     key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
     task = Task(lessons.loss, lessons.missed, key, frozen)
@@ -167,10 +172,7 @@ def _lessons(bench: Workbench, network: nn.Module, frozen: frozenset[str]) -> Le
         )
     held_out = min(HELD_OUT, -(-len(pool) // 8))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    larger = not labelled and is_same(network, bench.detector.network)
-    return Lessons(
-        bench, pool, held_out, device, labelled=labelled, larger=larger, frozen=frozen
-    )
+    return Lessons(bench, pool, held_out, device, labelled=labelled, frozen=frozen)
 
 
 def load_made(bench: Workbench, name: str) -> Detector:

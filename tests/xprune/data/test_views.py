@@ -103,18 +103,16 @@ def test_targets_move_with_their_pixels(mirrored):
 
 
 def test_what_is_cut_off_is_no_target():
-    """A box is clipped; with less than a third of it inside it goes, its score with it."""
+    """A box is clipped; with less than a third of it inside it goes."""
     boxes = torch.tensor(
         [[0.0, 0, 40, 20], [80, 0, 120, 20], [90, 0, 190, 20], [200, 0, 210, 9]]
     )
-    found = Targets(boxes, torch.arange(4), torch.tensor([0.9, 0.8, 0.7, 0.6]))
+    found = Targets(boxes, torch.arange(4))
 
     moved = moved_targets(found, View(0, (1.0, 1.0), (0.0, 0.0)), SPEC.size)
 
     assert moved.labels.tolist() == [0, 1]
     assert moved.boxes.tolist() == [[0, 0, 40, 20], [80, 0, 96, 20]]
-    assert moved.scores is not None
-    assert moved.scores.tolist() == pytest.approx([0.9, 0.8])
 
 
 def test_a_picture_without_targets_stays_so():

@@ -83,44 +83,6 @@ def test_the_loss_of_a_batch_is_that_of_ultralytics(network):
     np.testing.assert_allclose(float(loss), float(total.sum()) / 3, rtol=1e-5)
 
 
-def unsure(*scores: tuple[float, ...]) -> list[yolo.Targets]:
-    """The targets with how sure they are."""
-    return [
-        yolo.Targets(target.boxes, target.labels, torch.tensor(score))
-        for target, score in zip(TARGETS, scores, strict=True)
-    ]
-
-
-def test_targets_that_are_certain_need_no_scores(network):
-    """A score of 1 is what no score means."""
-    outputs = yolo.head_outputs(network, pictures(3))
-
-    scored = yolo.batch_loss(network, outputs, unsure((1.0,), (), (1.0, 1.0)))
-
-    assert float(scored) == pytest.approx(
-        float(yolo.batch_loss(network, outputs, TARGETS)), rel=1e-6
-    )
-
-
-def test_a_target_counts_as_much_as_it_is_sure(network, monkeypatch):
-    """The class loss by hand: Ultralytics' own assignment, what it wants times the score."""
-    monkeypatch.setattr(yolo, "GAINS", SimpleNamespace(box=0.0, cls=1.0, dfl=0.0))
-    outputs = yolo.head_outputs(network, pictures(3))
-    scores = [(0.5,), (), (0.25, 0.75)]
-
-    loss = yolo.batch_loss(network, outputs, unsure(*scores))
-
-    wanted = []
-    for index, target in enumerate(TARGETS):
-        wanted.append(wanted_scores(network, outputs, index, target, scores[index]))
-    logits = outputs["scores"].permute(0, 2, 1)
-    aim = torch.stack(wanted)
-    by_place = -(aim * logits.sigmoid().log() + (1 - aim) * (1 - logits.sigmoid()).log())
-    np.testing.assert_allclose(
-        float(loss), float(by_place.sum() / aim.sum().clamp_min(1)), 1e-4
-    )
-
-
 def wanted_scores(
     network: nn.Module,
     outputs: dict[str, Any],
