@@ -63,8 +63,8 @@ class Lessons:
         held_out: How many.
         device: Where to compute.
         labelled: Whether there are targets, which are the pictures' labels.
-        frozen: Parameters of a taught network that are, and stay, those of the teacher, because
-            they come before its first cut: what they compute is computed once for both.
+        common: Parameters of a taught network that are those of the teacher, and come before
+            its first cut: what they compute is computed once for both.
     """
 
     bench: Workbench
@@ -72,7 +72,7 @@ class Lessons:
     held_out: int
     device: torch.device
     labelled: bool = False
-    frozen: frozenset[str] = frozenset()
+    common: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         teacher = copy.deepcopy(self.bench.detector.network).to(self.device)
@@ -174,7 +174,7 @@ class Lessons:
     def _beginning(self, network: nn.Module, images: Tensor) -> Beginning:
         if self._begun is None:
             self._begun = common_beginning(
-                network, self.teacher, self.frozen, images, run=self._forward
+                network, self.teacher, self.common, images, run=self._forward
             )
         return self._begun
 

@@ -22,7 +22,7 @@ from xprune.config import TRAININGS
 from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
-from xprune.recovery.same import is_same, leading_same
+from xprune.recovery.same import is_same, leading_same, untouched
 from xprune.recovery.state import Progress
 from xprune.recovery.training import Task, train
 from xprune.stages.lessons import Lessons
@@ -124,10 +124,9 @@ def recover_network(
     if bench.run.config.recover != "finetune" and is_same(network, original):
         bench.say("No layer was replaced, so there is nothing to win back")
         return Recovered(copy.deepcopy(network))
-    frozen = leading_same(network, original)
-    lessons = _lessons(bench, network, frozen)
+    lessons = _lessons(bench, leading_same(network, original))
     key = _key(bench, network, lessons.pool.pictures, minutes=minutes)
-    task = Task(lessons.loss, lessons.missed, key, frozen)
+    task = Task(lessons.loss, lessons.missed, key, frozen=untouched(network, original))
     bench.say(
         f"Recovering for {minutes:g} minutes on {lessons.taught} pictures; "
         f"{lessons.held_out} others tell what is best"
@@ -156,7 +155,7 @@ def recover_network(
     )
 
 
-def _lessons(bench: Workbench, network: nn.Module, frozen: frozenset[str]) -> Lessons:
+def _lessons(bench: Workbench, common: frozenset[str]) -> Lessons:
     """Return what is to be learnt, on which pictures, and on which device."""
     labelled = bench.run.config.recover == "finetune"
     if labelled and not bench.sets.calibration.labelled:
@@ -172,7 +171,7 @@ def _lessons(bench: Workbench, network: nn.Module, frozen: frozenset[str]) -> Le
         )
     held_out = min(HELD_OUT, -(-len(pool) // 8))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Lessons(bench, pool, held_out, device, labelled=labelled, frozen=frozen)
+    return Lessons(bench, pool, held_out, device, labelled=labelled, common=common)
 
 
 def load_made(bench: Workbench, name: str) -> Detector:

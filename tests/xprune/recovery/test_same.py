@@ -9,7 +9,7 @@ import pytest
 from tests.reference.toy_networks import toy
 from xprune.layers.substitutes import Replacement
 from xprune.layers.surgery import apply_plan
-from xprune.recovery.same import leading_same
+from xprune.recovery.same import leading_same, untouched
 
 
 def test_all_before_the_first_change_is_the_same():
@@ -41,3 +41,22 @@ def test_a_changed_value_is_a_change(part):
 def test_a_network_that_is_as_it_was_is_trained_as_a_whole():
     """At another input size there may be something to win all the same."""
     assert leading_same(toy(), toy()) == frozenset()
+
+
+def test_what_nobody_replaced_is_untouched():
+    """Before and after the cut, whatever its values; of the substitute nothing is."""
+    original = toy()
+    cut = apply_plan(original, [Replacement("stage.1", "linear", 6, 6)])
+    cut.down.conv.weight.data += 1  # solved again
+
+    names = untouched(cut, original)
+
+    assert names == {
+        name for name, _ in cut.named_parameters() if not name.startswith("stage.1")
+    }
+    assert "down.conv.weight" in names
+
+
+def test_where_nothing_was_replaced_all_may_be_trained():
+    """Labels may teach what the original did not know."""
+    assert untouched(toy(), toy()) == frozenset()

@@ -265,13 +265,13 @@ def test_held_out_answers_are_what_the_teacher_finds(make_bench: MakeBench):
 def test_what_is_remembered_teaches_the_same(spare_bench: Workbench):
     """A view that was seen before gives the loss of one that is looked at anew."""
     teacher = spare_bench.detector.network
-    frozen = frozenset(list(dict(teacher.named_parameters()))[:20])
+    common = frozenset(list(dict(teacher.named_parameters()))[:20])
     student = moved(teacher)
-    for name in frozen:
+    for name in common:
         student.get_parameter(name).data.copy_(teacher.get_parameter(name))
     pool, device = spare_bench.recovery_pool, torch.device("cpu")
     apart = Lessons(spare_bench, pool, 1, device)
-    together = Lessons(spare_bench, pool, 1, device, frozen=frozen)
+    together = Lessons(spare_bench, pool, 1, device, common=common)
 
     losses = [float(together.loss(student, 0)) for _ in range(2)]
 
