@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +49,7 @@ FEWEST, MOST = 4, 16
 # A view is looked at in so many rounds through the pictures, then the picture takes another:
 # what the teacher says of it, and what both networks begin with, is computed once for all.
 ROUNDS_OF_A_VIEW = 4
+# What is remembered takes no more than this, and no more than a quarter of what is free.
 MEMORY_BYTES = 3_000_000_000
 
 Outputs = dict[str, Any]
@@ -79,7 +81,7 @@ class Lessons:
         self.teacher = teacher.to(memory_format=torch.channels_last)
         self.family = MODELS[self.bench.detector.family]
         self.sizes = [picture.size for picture in self.pool.pictures]
-        self._memory = Memory(MEMORY_BYTES)
+        self._memory = Memory(min(MEMORY_BYTES, psutil.virtual_memory().available // 4))
         self._begun: Beginning | None = None
         height, width = self.bench.size
         self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
@@ -169,7 +171,8 @@ class Lessons:
             with kept(self.teacher, begun.parts) as given:
                 wanted = self._forward(self.teacher, images)
         features = {f"feats.{n}": level for n, level in enumerate(wanted.pop("feats"))}
-        return taken_apart({**begun.to_keep(images, given), **features, **wanted})
+        batch = {**begun.to_keep(images, given), **features, **wanted}
+        return taken_apart({name: value.cpu() for name, value in batch.items()})
 
     def _beginning(self, network: nn.Module, images: Tensor) -> Beginning:
         if self._begun is None:
