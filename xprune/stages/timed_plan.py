@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from runtime_bench.errors import EdgeError
 from xprune.attribution.scores import Scores
+from xprune.config import TRAININGS
 from xprune.layers.substitutes import replacement
 from xprune.pruning.latency_table import LatencyTable
 from xprune.pruning.plan import NextSlower, PrunePlan, Request, with_measured
@@ -157,7 +158,13 @@ class _Trials:
         )
 
     def finished(self, made: PrunePlan) -> Timing:
-        """Solve a plan and time it as it ships, once."""
+        """Solve a plan and time it as it ships, once.
+
+        Where a training follows it is not solved: before that a network answers with much that
+        it will not say any more, and NMS would take its time for it.
+        """
+        if self._bench.run.config.recover in TRAININGS:
+            self._finished[made.pairs] = self._clock.shipped(*self._raw_s[made.pairs])
         if made.pairs not in self._finished:
             pruned, _ = prune_detector(self._bench, self._scores, made)
             graph = self._bench.raw_graph(pruned.network)

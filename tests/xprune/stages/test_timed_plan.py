@@ -61,7 +61,7 @@ class Clock:
 def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plan with a clock; returns the plan and what was said."""
 
-    def run(clock: Clock) -> tuple[PrunePlan, list[str]]:
+    def run(clock: Clock, recover: str = "refit") -> tuple[PrunePlan, list[str]]:
         said: list[str] = []
         monkeypatch.setattr(module._Trials, "_cut", lambda self, made: made)
         solve = lambda bench, scores, made: (SimpleNamespace(network=made), {})  # noqa: E731
@@ -69,7 +69,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
         bench: Any = SimpleNamespace(
             say=said.append,
             raw_graph=lambda network: network,
-            run=SimpleNamespace(config=SimpleNamespace(criterion="fisher")),
+            run=SimpleNamespace(config=SimpleNamespace(criterion="fisher", recover=recover)),
         )
         scores: Any = SimpleNamespace(candidates=())
         table: Any = SimpleNamespace(base_s=RAW_S)
@@ -103,6 +103,16 @@ def test_a_plan_is_corrected_for_what_nms_makes_of_it(planned, nms_s):
 
     assert len(clock.solved) > 1
     assert 1.25 <= made.measured_speedup <= 1.25 * 1.005 * 1.03
+
+
+def test_what_nms_makes_of_a_plan_is_not_asked_before_it_is_trained(planned):
+    """A training ends the flood of candidates; what NMS takes of the unpruned model counts."""
+    clock = Clock(nms_s=0.004)
+
+    made, _ = planned(clock, recover="distill")
+
+    assert clock.solved == []
+    assert made.promised_s == planned(Clock())[0].promised_s
 
 
 def test_the_next_slower_plan_is_told(planned, monkeypatch):
