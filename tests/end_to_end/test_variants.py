@@ -24,6 +24,9 @@ def test_a_size_is_chosen_with_the_layers(
     """What ships has the chosen size; what it is compared with keeps the model's own."""
     monkeypatch.chdir(tmp_path)
     spare_rewrites(monkeypatch)
+    # Each costs a while, and a few show as much as many.
+    monkeypatch.setattr("xprune.variants.lineup.MOST_SIZES", 5)
+    monkeypatch.setattr("xprune.variants.choose.MOST_TRIED", 2)
 
     done = run("prune-export", *ASKED, "--out", "out")
 
