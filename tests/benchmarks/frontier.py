@@ -167,9 +167,9 @@ def anyones(content: Mapping[str, Any], command: str, out: Path) -> dict[str, An
         command: What makes it, without a folder.
         out: The folder where it was made.
     """
-    places = {str(out.resolve()): "FOLDER", str(out): "FOLDER"}
-    if DATA_VARIABLE in os.environ:
-        places = {os.environ[DATA_VARIABLE]: f"${DATA_VARIABLE}", **places}
+    places = {out: "FOLDER", out.resolve(): "FOLDER"}
+    if os.environ.get(DATA_VARIABLE):
+        places[data_folder()] = f"${DATA_VARIABLE}"
 
     def told(value: Any) -> Any:
         if isinstance(value, dict):
@@ -178,7 +178,8 @@ def anyones(content: Mapping[str, Any], command: str, out: Path) -> dict[str, An
             return [told(entry) for entry in value]
         if isinstance(value, str):
             for place, name in places.items():
-                value = value.replace(place, name)
+                if Path(value).is_relative_to(place):
+                    return str(Path(name, Path(value).relative_to(place)))
         return value
 
     result: dict[str, Any] = told(dict(content))

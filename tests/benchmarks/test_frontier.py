@@ -38,3 +38,16 @@ def test_a_result_names_no_place_of_one_machine(
             "artifact": "FOLDER/arms/ours-0.5",
         }
     ]
+
+
+def test_a_folder_beside_is_a_path_and_no_letters() -> None:
+    """What is in it is named by it; a word that begins or ends like it stays."""
+    content = {"data": "f/.pictures/instances.json", "format": "f-f of", "points": []}
+
+    told = anyones(content, "python", Path("f"))
+
+    assert told == {
+        "data": "FOLDER/.pictures/instances.json",
+        "format": "f-f of",
+        "points": [],
+    }

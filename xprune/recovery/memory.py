@@ -29,8 +29,8 @@ class Memory:
 
     def put(self, picture: int, view: Hashable, entry: Entry) -> None:
         """Keep what was computed of a view, in place of the picture's last one."""
-        _, before = self._kept.pop(picture, (None, {}))
-        self._room += _bytes(before or {})
+        if picture in self._kept:
+            self._room += _bytes(self._kept.pop(picture)[1])
         if _bytes(entry) <= self._room:
             self._room -= _bytes(entry)
             self._kept[picture] = (view, entry)

@@ -83,39 +83,6 @@ def test_the_loss_of_a_batch_is_that_of_ultralytics(network):
     np.testing.assert_allclose(float(loss), float(total.sum()) / 3, rtol=1e-5)
 
 
-def wanted_scores(
-    network: nn.Module,
-    outputs: dict[str, Any],
-    index: int,
-    target: yolo.Targets,
-    scores: tuple[float, ...],
-) -> Tensor:
-    """What one picture's places should score, (A, nc), each target's share times its score."""
-    head = network.model[-1]
-    logits = outputs["scores"][index : index + 1].permute(0, 2, 1)
-    if not len(target.labels):
-        return torch.zeros_like(logits[0])
-    anchors, strides = part("utils.tal", "make_anchors")(
-        [level[index : index + 1] for level in outputs["feats"]], head.stride, 0.5
-    )
-    raw = yolo.decoded(network)(pictures(3))[index : index + 1, :4].permute(0, 2, 1)
-    corners = torch.cat((raw[..., :2] - raw[..., 2:] / 2, raw[..., :2] + raw[..., 2:] / 2), 2)
-    assign = part("utils.tal", "TaskAlignedAssigner")(
-        topk=10, num_classes=head.nc, alpha=0.5, beta=6.0, stride=head.stride.tolist()
-    )
-    _, _, wanted, _, which = assign(
-        logits.sigmoid(),
-        corners,
-        anchors * strides,
-        target.labels[None, :, None].float(),
-        target.boxes[None],
-        torch.ones(1, len(target.labels), 1),
-    )
-    for place, row in enumerate(wanted[0]):
-        row *= scores[int(which[0, place])]
-    return wanted[0]
-
-
 def test_gradients_do_not_cross_pictures(network):
     """The loss of one picture says nothing about the pixels of another."""
     images = pictures(3).requires_grad_()
