@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from xprune.layers.candidates import Candidate
+from xprune.layers.replay import BATCH, Replay
 from xprune.layers.substitutes import Replacement, replacement
 from xprune.recovery.refit import refit
 from xprune.search.problem import Plan
-from xprune.search.replay import BATCH, Replay
 
 # Raised when what a fitness means changes: what is known by another version does not count.
 VERSION = 1

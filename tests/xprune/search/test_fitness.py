@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.xprune.search.conftest import FITTED, Trial
+from xprune.layers import replay as replay_module
+from xprune.layers.replay import Player, Replay
 from xprune.pruning.knapsack import Option
-from xprune.search import replay as replay_module
-from xprune.search.replay import Player, Replay
 
 
 def options(*names: tuple[str, str]) -> tuple[Option, ...]:
