@@ -16,14 +16,19 @@ def feature_distances(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> T
 
     Args:
         features: Maps (B, C, h, w), one a level.
-        wanted: The same of the unpruned network.
+        wanted: The same of the unpruned network. A level whose maps have another shape there,
+            since what gives them was made narrower, cannot be compared and does not count.
 
     Returns:
         (B,), the mean over levels, channels and places; 0 where nothing moved.
     """
     levels = []
     for found, aim in zip(features, wanted, strict=True):
+        if found.shape != aim.shape:
+            continue
         variance = aim.var((0, 2, 3), keepdim=True, correction=0)
         scaled = (found - aim) ** 2 / (variance + LEAST_VARIANCE * variance.mean() + 1e-12)
         levels.append(scaled.mean((1, 2, 3)))
+    if not levels:
+        return features[0].new_zeros(len(features[0]))
     return torch.stack(levels).mean(0)

@@ -34,3 +34,14 @@ def test_nothing_moved_is_zero_also_where_nothing_varies():
     maps = [torch.ones(2, 3, 4, 4)]
 
     assert feature_distances(maps, maps).tolist() == [0, 0]
+
+
+def test_a_level_of_another_width_does_not_count():
+    """Only what can be compared is; where nothing can, nothing moved."""
+    generator = torch.Generator().manual_seed(0)
+    narrow, wide, other = (torch.randn(2, c, 4, 4, generator=generator) for c in (5, 8, 8))
+
+    both = feature_distances([narrow, other], [wide, wide])
+
+    assert torch.equal(both, feature_distances([other], [wide]))
+    assert feature_distances([narrow], [wide]).tolist() == [0, 0]
