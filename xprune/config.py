@@ -24,6 +24,7 @@ CRITERION_NAMES = (
     "l1",
     "l1_mean",
     "random",
+    "divergence",
     "ablation",
 )
 SUBSTITUTE_NAMES = (
@@ -170,7 +171,7 @@ class RunConfig:
     seed: int = 0
     threads: int | None = None
     skip_bad: bool = False
-    criterion: str = "fisher"
+    criterion: str = "divergence"
     substitute: str = "auto"
     speedup: float | None = None
     latency_ms: float | None = None

@@ -36,6 +36,10 @@ WEIGHTS: dict[str, Callable[[nn.Module], float]] = {
 }
 RANDOM = "random"  # uniform in [0, 1), from the seed: the control
 ABLATION = "ablation"  # close the gate and look: the rise of the loss itself, the oracle
+DIVERGENCE = "divergence"  # the same, but how far the outputs move, and for the best alone
+# What takes looks of its own, and is made only where it is asked for.
+ON_REQUEST = (ABLATION, DIVERGENCE)
+SHORTLIST = "fisher"  # whose best ones are looked at for `divergence`
 
 CRITERIA: dict[str, str] = {
     "grad_act": "Σ|gradient × output|, the seed paper's score",
@@ -46,6 +50,8 @@ CRITERIA: dict[str, str] = {
     "l1": "Σ|weight|, the seed paper's baseline",
     "l1_mean": "mean |weight|",
     RANDOM: "a random number from the seed",
+    DIVERGENCE: "how far the outputs move with the substitute in place, measured for what "
+    "fisher finds best and estimated for the rest",
     ABLATION: "rise of the loss with the substitute in place, measured layer by layer (slow)",
 }
 
@@ -63,7 +69,7 @@ def check_criterion(name: str) -> str:
 
 def needs_substitute(criterion: str) -> bool:
     """Whether the score depends on what takes the layer's place."""
-    return criterion in REMOVAL or criterion == ABLATION
+    return criterion in REMOVAL or criterion in ON_REQUEST
 
 
 def _kernels(layer: nn.Module) -> list[torch.Tensor]:

@@ -38,6 +38,7 @@ CRITERIA: dict[str, str] = {
     "l1": "the sum of the absolute weights",
     "l1_mean": "the mean of the absolute weights",
     "random": "a random number, as a baseline",
+    "divergence": "how far the network's outputs move when the layer is exchanged",
     "ablation": "the loss really measured with the layer exchanged",
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime_bench.files import atomic_folder
 from runtime_bench.manifest import read_manifest
-from xprune.attribution.criteria import ABLATION
+from xprune.attribution.criteria import ON_REQUEST
 from xprune.attribution.scores import read_scores
 from xprune.config import AUTO, PRECISIONS, options_until
 from xprune.frontier.arms import Made, Method
@@ -149,7 +149,7 @@ def _scores_folder(ground: Ground, run: RunFolder) -> Path | None:
     None where size is open, or a criterion wants a table of its own.
     """
     config = run.config
-    if config.criterion == ABLATION or AUTO in (config.imgsz, config.precision):
+    if config.criterion in ON_REQUEST or AUTO in (config.imgsz, config.precision):
         return None
     options = config.to_json()
     facts = {n: options[n] for n in options_until("attribute") if n != "criterion"}

@@ -16,7 +16,9 @@ from xprune.attribution.attribute import (
     gradient_moments,
     gradient_tables,
 )
-from xprune.attribution.criteria import ABLATION
+from xprune.attribution.criteria import ABLATION, DIVERGENCE, SHORTLIST
+from xprune.attribution.divergence import PICTURES as LOOKED_AT
+from xprune.attribution.divergence import LookingTask, divergence_tables
 from xprune.attribution.scores import LayerScore, Scores, write_scores
 from xprune.layers.candidates import Candidate
 from xprune.layers.substitutes import applicable
@@ -58,6 +60,9 @@ def compute_scores(bench: Workbench) -> Scores:
     ]
     if config.criterion == ABLATION:
         tables += ablation_tables(task, substitutes, _progress)
+    if config.criterion == DIVERGENCE:
+        shortlist = [table for table in tables if table.criterion == SHORTLIST]
+        tables += divergence_tables(_looking(bench), substitutes, shortlist, _progress)
     labelled = bench.sets.calibration.labelled
     return Scores(
         model_name=bench.detector.name,
@@ -94,6 +99,16 @@ def scoring_task(
             network, pictures.images(index * batch, (index + 1) * batch)
         ),
         losses=losses,
+    )
+
+
+def _looking(bench: Workbench) -> LookingTask:
+    return LookingTask(
+        network=bench.detector.network,
+        candidates=bench.candidates,
+        images=bench.calibration.images(0, LOOKED_AT),
+        run=bench.forward,
+        distances=MODELS[bench.detector.family].output_distances,
     )
 
 

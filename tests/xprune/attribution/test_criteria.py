@@ -16,6 +16,7 @@ NAMES = (
     "l1",
     "l1_mean",
     "random",
+    "divergence",
     "ablation",
 )
 
@@ -27,7 +28,7 @@ def test_every_criterion_is_known_once():
         *criteria.REMOVAL,
         *criteria.WEIGHTS,
         "random",
-        "ablation",
+        *criteria.ON_REQUEST[::-1],
     ]
 
     assert tuple(computed) == tuple(criteria.CRITERIA) == NAMES
@@ -46,4 +47,4 @@ def test_only_some_depend_on_the_substitute():
     """Those that compare with it, and the oracle."""
     dependent = [name for name in NAMES if criteria.needs_substitute(name)]
 
-    assert dependent == ["removal", "removal_signed", "fisher", "ablation"]
+    assert dependent == ["removal", "removal_signed", "fisher", "divergence", "ablation"]

@@ -1,0 +1,148 @@
+"""Exchange one layer at a time, and look how far the outputs move: the criterion `divergence`.
+
+It is what the recovery learns to undo and needs no label. A gradient sees the first step of a
+change alone: it makes too much of early layers, whose small errors the later ones even out.
+Only the most promising are looked at, since each look is a run of what comes after the layer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from runtime_bench.errors import EdgeError
+from xprune.attribution.criteria import DIVERGENCE
+from xprune.attribution.gates import Substitutes, closed_gates
+from xprune.attribution.scores import LayerScore, ScoreTable
+from xprune.layers.candidates import Candidate
+from xprune.layers.replay import BATCH, Replay
+
+# Of the options so many are looked at, those of the lowest cheap score...
+MOST_LOOKS = 160
+# ... and each on so many pictures: layers differ a thousandfold, pictures by their mean.
+PICTURES = 16
+
+Outputs = object
+Name = tuple[str, str]  # layer, substitute
+Progress = Callable[[Iterable[int], str, int], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class LookingTask:
+    """What it takes to see what a layer does to the outputs.
+
+    Attributes:
+        network: In eval mode.
+        candidates: All layers of the network, in the order in which they run.
+        images: Pictures (P, 3, H, W); the first of them are looked at.
+        run: Runs a network on pictures.
+        distances: Of (outputs, the whole network's): how far each picture's moved, (B,), 0
+            where nothing did.
+    """
+
+    network: nn.Module
+    candidates: Sequence[Candidate]
+    images: torch.Tensor
+    run: Callable[[nn.Module, torch.Tensor], Outputs]
+    distances: Callable[[Outputs, Outputs], torch.Tensor]
+
+
+def divergence_tables(
+    task: LookingTask,
+    substitutes: Substitutes,
+    cheap: Iterable[ScoreTable],
+    progress: Progress,
+    *,
+    most: int = MOST_LOOKS,
+) -> Iterator[ScoreTable]:
+    """Yield a table for each substitute.
+
+    What was not looked at is estimated: a line through the logarithms of both scores of what
+    was. Its spread is unknown, and stands as 0.
+
+    Args:
+        task: The network, its pictures, and what tells outputs apart.
+        substitutes: For each layer its substitutes, solved.
+        cheap: The tables of another criterion, which tells what is worth a look.
+        progress: Shows how far it is.
+        most: So many options are looked at.
+
+    Raises:
+        EdgeError: If outputs are not finite.
+    """
+    known = {
+        (layer, str(table.substitute)): score.mean
+        for table in cheap
+        for layer, score in table.layers.items()
+        if table.substitute in substitutes.get(layer, {})
+    }
+    worth_it = sorted(known, key=known.__getitem__)[:most]
+    seen = _looked_at(task, substitutes, worth_it, progress)
+    estimate = _line({name: (known[name], score.mean) for name, score in seen.items()})
+    tables: dict[str, dict[str, LayerScore]] = {}
+    for (layer, substitute), score in known.items():
+        look = seen.get((layer, substitute))
+        tables.setdefault(substitute, {})[layer] = look or LayerScore(estimate(score), 0.0)
+    for substitute, layers in tables.items():
+        yield ScoreTable(DIVERGENCE, substitute, layers)
+
+
+def _looked_at(
+    task: LookingTask, substitutes: Substitutes, names: Sequence[Name], progress: Progress
+) -> dict[Name, LayerScore]:
+    """Return how far each exchange moves the outputs; what runs before it is only replayed."""
+    replay = Replay(task.network, task.candidates, task.images[:PICTURES], task.run)
+    batches = torch.split(replay.images, BATCH)
+    with torch.no_grad():
+        whole = [replay.run(task.network, batch) for batch in batches]
+    order = {candidate.name: index for index, candidate in enumerate(task.candidates)}
+    in_turn = sorted(names, key=lambda name: order[name[0]])
+    steps = iter(progress(range(len(names)), "Looking at layers", len(names)))
+    seen = {}
+    grouped = itertools.groupby(in_turn, key=lambda name: tuple(replay.before([name[0]])))
+    for before, group in grouped:
+        playing = replay.playing(task.network, before)
+        for layer, substitute in group:
+            next(steps, None)
+            with (
+                torch.no_grad(),
+                closed_gates(playing, {layer: substitutes[layer][substitute]}),
+            ):
+                moved = [
+                    task.distances(replay.run(playing, batch), outputs)
+                    for batch, outputs in zip(batches, whole, strict=True)
+                ]
+            seen[layer, substitute] = _summary(torch.cat(moved), layer, substitute)
+    for _ in steps:  # closes the bar
+        pass
+    return seen
+
+
+def _summary(moved: torch.Tensor, layer: str, substitute: str) -> LayerScore:
+    if not torch.isfinite(moved).all():
+        raise EdgeError(
+            f"with {substitute} in the place of {layer} the outputs are not finite; check that "
+            "the weights are trained"
+        )
+    spread = float(moved.double().std()) if len(moved) > 1 else 0.0
+    return LayerScore(float(moved.double().mean()), spread)
+
+
+def _line(points: Mapping[Name, tuple[float, float]]) -> Callable[[float], float]:
+    """Return what maps a cheap score to a divergence: a power, fitted in logarithms."""
+    logs = [(math.log(a), math.log(b)) for a, b in points.values() if a > 0 and b > 0]
+    if not logs:
+        return lambda score: score
+    x, y = np.array(logs).T
+    spread = float(np.square(x - x.mean()).sum())
+    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else 1.0
+    # More harm by the one is never taken for less by the other.
+    slope = min(max(slope, 0.0), 1.0)
+    start = float(y.mean() - slope * x.mean())
+    return lambda score: math.exp(start + slope * math.log(score)) if score > 0 else 0.0
