@@ -26,10 +26,11 @@ from xprune.attribution.attribute import (
     gradient_moments,
     gradient_tables,
 )
+from xprune.attribution.divergence import divergence_tables
 from xprune.attribution.gates import closed_gates
 from xprune.attribution.scores import ScoreTable
 from xprune.layers.candidates import Candidate
-from xprune.stages.attribute import scoring_task
+from xprune.stages.attribute import looking_task, scoring_task
 from xprune.stages.workbench import Workbench
 
 SUBSTITUTES = ("identity", "linear")
@@ -65,9 +66,11 @@ def _ranked(bench: Workbench, layers: tuple[Candidate, ...], substitute: str) ->
     modules, _ = fitted_substitutes(task, substitute, _progress)
     moments, _ = gradient_moments(task, modules, _progress)
     names = [layer.name for layer in layers]
-    tables = [
-        *gradient_tables(moments),
+    tables = list(gradient_tables(moments))
+    shortlist = [table for table in tables if table.criterion == criteria.SHORTLIST]
+    tables += [
         *data_free_tables(bench.detector.network, names, seed=0),
+        *divergence_tables(looking_task(bench), modules, shortlist, _progress),
         *ablation_tables(task, modules, _progress),
     ]
     lost = _lost_ap(bench, {name: modules[name][substitute] for name in names})

@@ -62,7 +62,7 @@ def compute_scores(bench: Workbench) -> Scores:
         tables += ablation_tables(task, substitutes, _progress)
     if config.criterion == DIVERGENCE:
         shortlist = [table for table in tables if table.criterion == SHORTLIST]
-        tables += divergence_tables(_looking(bench), substitutes, shortlist, _progress)
+        tables += divergence_tables(looking_task(bench), substitutes, shortlist, _progress)
     labelled = bench.sets.calibration.labelled
     return Scores(
         model_name=bench.detector.name,
@@ -102,7 +102,8 @@ def scoring_task(
     )
 
 
-def _looking(bench: Workbench) -> LookingTask:
+def looking_task(bench: Workbench) -> LookingTask:
+    """Return what looking at single layers needs of the run's detector and pictures."""
     return LookingTask(
         network=bench.detector.network,
         candidates=bench.candidates,
