@@ -35,6 +35,8 @@ RunLine = Callable[[Workbench, str], None]
 MOST_TRIED = 4
 # Of these each is so many times as slow as the one before: what is nearer tells little.
 STEP = 1.08
+# One that keeps less than this of the best so far ends the trials: the next need more layers.
+NEAR = 0.97
 
 
 def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
@@ -83,14 +85,15 @@ def _tried(
         promising = _promising(judged(left, goal), goal)
         if not promising:
             break
-        best = 0.0
+        best, best_cut = 0.0, 0.0
         for one in promising:
             done = _made_fast(bench, one, agreement, run_line, goal=goal)
             tried.append(done)
-            if done.after is None or done.after < best:
+            if done.after is None or done.after < max(NEAR * best, best_cut):
                 break  # those that need more layers are left alone
+            best = max(best, done.after)
             if done.layers:
-                best = done.after
+                best_cut = done.after
     return tried
 
 
