@@ -16,6 +16,9 @@ from xprune.models.upstream import part, tasks, without_eval
 
 LICENCE = "AGPL-3.0"
 MAX_PARAMETERS = 400_000_000
+# AP asks for overlaps of up to 0.95: what moves the boxes costs it more than their own
+# divergence tells.
+BOXES_IN_AP = 2.0
 # Ultralytics' default gains of the box, class and distribution losses.
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
 # What a wrong architecture raises while torch and Ultralytics build it.
@@ -154,7 +157,17 @@ def batch_loss(
     return result
 
 
-def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
+def output_divergences(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
+    """Return what AP is likely to lose: `output_distances` with the boxes weighed for that.
+
+    Args and returns as there.
+    """
+    return output_distances(outputs, wanted, boxes=BOXES_IN_AP)
+
+
+def output_distances(
+    outputs: dict[str, Any], wanted: dict[str, Any], *, boxes: float = 1.0
+) -> Tensor:
     """Return how far the outputs of each picture moved, without any label.
 
     For the scores the Kullback-Leibler divergence of every class at every place from what is
@@ -165,6 +178,7 @@ def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
     Args:
         outputs: From `head_outputs`, for B pictures.
         wanted: The same of the unpruned network.
+        boxes: How much the boxes count.
 
     Returns:
         (B,), 0 where nothing moved.
@@ -179,8 +193,8 @@ def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
     count, sides, places = len(weights), 4, weights.shape[1]
     bins = outputs["boxes"].view(count, sides, -1, places).log_softmax(2)
     wanted_bins = wanted["boxes"].view(count, sides, -1, places).log_softmax(2)
-    boxes = (wanted_bins.exp() * (wanted_bins - bins)).sum((1, 2))
-    moved = scores.sum((1, 2)) + (weights * boxes).sum(1)
+    sides_moved = (wanted_bins.exp() * (wanted_bins - bins)).sum((1, 2))
+    moved = scores.sum((1, 2)) + boxes * (weights * sides_moved).sum(1)
     result: Tensor = moved / (1 + weights.sum(1))
     return result
 

@@ -19,7 +19,7 @@ from xprune.recovery.refit import refit
 from xprune.search.problem import Plan
 
 # Raised when what a fitness means changes: what is known by another version does not count.
-VERSION = 1
+VERSION = 2
 Outputs = Any
 # Of (network, replacements): the cut network, and all that was replaced in it.
 Cut = Callable[[Sequence[Replacement]], tuple[nn.Module, Sequence[Replacement]]]

@@ -109,7 +109,7 @@ def looking_task(bench: Workbench) -> LookingTask:
         candidates=bench.candidates,
         images=bench.calibration.images(0, LOOKED_AT),
         run=bench.forward,
-        distances=MODELS[bench.detector.family].output_distances,
+        distances=MODELS[bench.detector.family].output_divergences,
     )
 
 

@@ -201,7 +201,7 @@ class _Searching:
             bench.calibration.images(0, self.fitted + self.looked_at),
             fitted=self.fitted,
             run=bench.forward,
-            distances=MODELS[bench.detector.family].output_distances,
+            distances=MODELS[bench.detector.family].output_divergences,
             cut=lambda chosen: cut_network(bench, self.scores, chosen),
             solvable=lambda cut, replaced: [wanted.layer for wanted in replaced],
         )

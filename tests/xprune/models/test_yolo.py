@@ -118,7 +118,9 @@ def test_raw_outputs_leave_the_network_as_it_was(network):
     assert not any(module.training for module in network.modules())
 
 
-def slow_distance(outputs: dict[str, Any], wanted: dict[str, Any], picture: int) -> float:
+def slow_distance(
+    outputs: dict[str, Any], wanted: dict[str, Any], picture: int, *, boxes: float = 1
+) -> float:
     """How far one picture's outputs moved, by the definition, place by place."""
     moved, objects = 0.0, 0.0
     for place in range(wanted["scores"].shape[2]):
@@ -131,7 +133,7 @@ def slow_distance(outputs: dict[str, Any], wanted: dict[str, Any], picture: int)
             a = torch.softmax(wanted["boxes"][picture, bins, place].double(), 0)
             b = torch.softmax(outputs["boxes"][picture, bins, place].double(), 0)
             sides += float((a * torch.log(a / b)).sum())
-        moved += float(classes.sum()) + float(p.max()) * sides
+        moved += float(classes.sum()) + boxes * float(p.max()) * sides
         objects += float(p.max())
     return moved / (1 + objects)
 
@@ -151,6 +153,8 @@ def test_distances_are_divergences_from_what_is_wanted(network):
     np.testing.assert_allclose(distances.numpy(), slowly, rtol=1e-3)
     assert distances.min() > 0
     assert yolo.output_distances(wanted, wanted).abs().max() < 1e-6
+    twice = [slow_distance(outputs, wanted, picture, boxes=2) for picture in range(3)]
+    np.testing.assert_allclose(yolo.output_divergences(outputs, wanted), twice, rtol=1e-3)
 
 
 def test_decoded_equals_ultralytics(network):
