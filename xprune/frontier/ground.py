@@ -107,7 +107,12 @@ class Ground:
         return bench
 
     def _workbench(self, folder: Path, **options: Any) -> Workbench:
-        given = {"base_imgsz": self.bench.size, **self.settings.options, **options}
+        given = {
+            "base_imgsz": self.bench.size,
+            "recover": self.settings.recover,
+            **self.settings.options,
+            **options,
+        }
         bench = Workbench(RunFolder(folder, make_config(given)), self.say)
         vars(bench).update({name: getattr(self.bench, name) for name in SHARED})
         if bench.size == self.bench.size:
