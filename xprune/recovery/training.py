@@ -19,9 +19,13 @@ from torch import Tensor, nn
 from runtime_bench.errors import EdgeError
 from xprune.recovery.state import Progress, Tensors, read_state, write_state
 
-# Of a network that is trained as a whole: where normalisations are folded, 6e-4 destroys the
-# features. The fewer weights are trained, the more they bear, up to the second.
-PEAK_RATE, PEAK_RATE_OF_LITTLE = 2.5e-4, 3e-3
+# A step changes a weight by this share of its tensor's root mean square, at most (as Adafactor
+# does, Shazeer and Stern 2018): what one rate does to the large weights of a depthwise kernel
+# destroys the small ones of a wide convolution. Where normalisations are folded, twice as much
+# destroys the features of a network that is trained as a whole.
+PEAK_RATE = 0.004
+# What is nearly zero, such as a bias, moves as if it were as large as this.
+LEAST_SIZE = 0.02
 LAST_RATE_SHARE = 0.02
 WARMUP_SHARE = 0.1
 # The second moment follows within a hundred steps: there may not be many more.
@@ -101,14 +105,7 @@ def train(
     return run.result()
 
 
-def peak_rate(network: nn.Module, frozen: frozenset[str]) -> float:
-    """Return the highest rate for a network of which some parameters are frozen."""
-    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
-    share = sum(sizes[name] for name in frozen) / sum(sizes.values())
-    return float(PEAK_RATE * (PEAK_RATE_OF_LITTLE / PEAK_RATE) ** share)
-
-
-def learning_rate(share: float, peak: float) -> float:
+def learning_rate(share: float, peak: float = PEAK_RATE) -> float:
     """Return the rate after a share of the time: up in a line, then down in a cosine."""
     if share < WARMUP_SHARE:
         return peak * max(share / WARMUP_SHARE, LAST_RATE_SHARE)
@@ -132,7 +129,6 @@ class _Run:
         self.optimizer = _optimizer(self.network)
         self.scaler = _scaler(next(network.parameters()).device)
         self.task, self.seconds, self.clock = task, seconds, clock
-        self.peak = peak_rate(network, task.frozen)
         self.progress = Progress()
         self.saved_s: float | None = None
 
@@ -158,7 +154,7 @@ class _Run:
         """Take one step; one whose loss is not finite changes nothing."""
         share = min(self.progress.elapsed_s / self.seconds, 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(share, self.peak)
+            group["lr"] = learning_rate(share) * group["size"]
         loss = self.task.loss(self.network, self.progress.step)
         self.optimizer.zero_grad(set_to_none=False)
         if bool(torch.isfinite(loss)):
@@ -250,8 +246,12 @@ def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
     weights = list(_trained(network).values())
     optimizer = torch.optim.AdamW(
         [
-            {"params": [w for w in weights if w.ndim > 1], "weight_decay": WEIGHT_DECAY},
-            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+            {
+                "params": [weight],
+                "weight_decay": WEIGHT_DECAY if weight.ndim > 1 else 0.0,
+                "size": max(float(weight.detach().square().mean().sqrt()), LEAST_SIZE),
+            }
+            for weight in weights
         ],
         betas=BETAS,
     )
