@@ -67,10 +67,9 @@ def _ranked(bench: Workbench, layers: tuple[Candidate, ...], substitute: str) ->
     moments, _ = gradient_moments(task, modules, _progress)
     names = [layer.name for layer in layers]
     tables = list(gradient_tables(moments))
-    shortlist = [table for table in tables if table.criterion == criteria.SHORTLIST]
     tables += [
         *data_free_tables(bench.detector.network, names, seed=0),
-        *divergence_tables(looking_task(bench), modules, shortlist, _progress),
+        *divergence_tables(looking_task(bench), modules, tables, _progress),
         *ablation_tables(task, modules, _progress),
     ]
     lost = _lost_ap(bench, {name: modules[name][substitute] for name in names})

@@ -100,7 +100,7 @@ def gradient_tables(moments: Mapping[str, GateMoments]) -> Iterator[ScoreTable]:
     """
     for criterion, activation_score in criteria.ACTIVATION.items():
         scores = {
-            name: _summary(activation_score(gate))
+            name: summary(activation_score(gate))
             for name, gate in moments.items()
             if set(gate.removal_abs) != {"relu"}
         }
@@ -109,7 +109,7 @@ def gradient_tables(moments: Mapping[str, GateMoments]) -> Iterator[ScoreTable]:
     for criterion, removal_score in criteria.REMOVAL.items():
         for substitute in substitutes:
             scores = {
-                name: _summary(removal_score(gate, substitute))
+                name: summary(removal_score(gate, substitute))
                 for name, gate in moments.items()
                 if substitute in gate.removal_abs
             }
@@ -145,7 +145,7 @@ def ablation_tables(
         layer, name = closings[index]
         with closed_gates(task.network, {layer: substitutes[layer][name]}):
             rise = _losses(task) - base
-        tables.setdefault(name, {})[layer] = _summary(rise)
+        tables.setdefault(name, {})[layer] = summary(rise)
     for name, scores in tables.items():
         yield ScoreTable(criteria.ABLATION, name, scores)
 
@@ -168,7 +168,8 @@ def _silent(choices: Mapping[str, nn.Module], pictures: int) -> GateMoments:
     )
 
 
-def _summary(values: torch.Tensor) -> LayerScore:
+def summary(values: torch.Tensor) -> LayerScore:
+    """Return mean and spread of one value for each picture, (B,)."""
     exact = values.to(torch.float64)
     spread = float(exact.std()) if len(exact) > 1 else 0.0
     return LayerScore(float(exact.mean()), spread)

@@ -17,16 +17,15 @@ import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
-from xprune.attribution.criteria import DIVERGENCE
+from xprune.attribution.attribute import summary
+from xprune.attribution.criteria import DIVERGENCE, SHORTLIST
 from xprune.attribution.gates import Substitutes, closed_gates
 from xprune.attribution.scores import LayerScore, ScoreTable
 from xprune.layers.candidates import Candidate
 from xprune.layers.replay import BATCH, Replay
 
-# Of the options so many are looked at, those of the lowest cheap score...
+# Of the options so many are looked at, those of the lowest cheap score.
 MOST_LOOKS = 160
-# ... and each on so many pictures: layers differ a thousandfold, pictures by their mean.
-PICTURES = 16
 
 Outputs = object
 Name = tuple[str, str]  # layer, substitute
@@ -40,7 +39,7 @@ class LookingTask:
     Attributes:
         network: In eval mode.
         candidates: All layers of the network, in the order in which they run.
-        images: Pictures (P, 3, H, W); the first of them are looked at.
+        images: Pictures (P, 3, H, W), all looked at.
         run: Runs a network on pictures.
         distances: Of (outputs, the whole network's): how far each picture's moved, (B,), 0
             where nothing did.
@@ -56,7 +55,7 @@ class LookingTask:
 def divergence_tables(
     task: LookingTask,
     substitutes: Substitutes,
-    cheap: Iterable[ScoreTable],
+    tables: Iterable[ScoreTable],
     progress: Progress,
     *,
     most: int = MOST_LOOKS,
@@ -69,7 +68,7 @@ def divergence_tables(
     Args:
         task: The network, its pictures, and what tells outputs apart.
         substitutes: For each layer its substitutes, solved.
-        cheap: The tables of another criterion, which tells what is worth a look.
+        tables: Of other criteria; those of `SHORTLIST` tell what is worth a look.
         progress: Shows how far it is.
         most: So many options are looked at.
 
@@ -78,18 +77,19 @@ def divergence_tables(
     """
     known = {
         (layer, str(table.substitute)): score.mean
-        for table in cheap
+        for table in tables
+        if table.criterion == SHORTLIST
         for layer, score in table.layers.items()
         if table.substitute in substitutes.get(layer, {})
     }
     worth_it = sorted(known, key=known.__getitem__)[:most]
     seen = _looked_at(task, substitutes, worth_it, progress)
     estimate = _line({name: (known[name], score.mean) for name, score in seen.items()})
-    tables: dict[str, dict[str, LayerScore]] = {}
+    found: dict[str, dict[str, LayerScore]] = {}
     for (layer, substitute), score in known.items():
         look = seen.get((layer, substitute))
-        tables.setdefault(substitute, {})[layer] = look or LayerScore(estimate(score), 0.0)
-    for substitute, layers in tables.items():
+        found.setdefault(substitute, {})[layer] = look or LayerScore(estimate(score), 0.0)
+    for substitute, layers in found.items():
         yield ScoreTable(DIVERGENCE, substitute, layers)
 
 
@@ -97,7 +97,7 @@ def _looked_at(
     task: LookingTask, substitutes: Substitutes, names: Sequence[Name], progress: Progress
 ) -> dict[Name, LayerScore]:
     """Return how far each exchange moves the outputs; what runs before it is only replayed."""
-    replay = Replay(task.network, task.candidates, task.images[:PICTURES], task.run)
+    replay = Replay(task.network, task.candidates, task.images, task.run)
     batches = torch.split(replay.images, BATCH)
     with torch.no_grad():
         whole = [replay.run(task.network, batch) for batch in batches]
@@ -118,20 +118,19 @@ def _looked_at(
                     task.distances(replay.run(playing, batch), outputs)
                     for batch, outputs in zip(batches, whole, strict=True)
                 ]
-            seen[layer, substitute] = _summary(torch.cat(moved), layer, substitute)
+            seen[layer, substitute] = _finite(torch.cat(moved), layer, substitute)
     for _ in steps:  # closes the bar
         pass
     return seen
 
 
-def _summary(moved: torch.Tensor, layer: str, substitute: str) -> LayerScore:
+def _finite(moved: torch.Tensor, layer: str, substitute: str) -> LayerScore:
     if not torch.isfinite(moved).all():
         raise EdgeError(
             f"with {substitute} in the place of {layer} the outputs are not finite; check that "
             "the weights are trained"
         )
-    spread = float(moved.double().std()) if len(moved) > 1 else 0.0
-    return LayerScore(float(moved.double().mean()), spread)
+    return summary(moved)
 
 
 def _line(points: Mapping[Name, tuple[float, float]]) -> Callable[[float], float]:

@@ -16,8 +16,7 @@ from xprune.attribution.attribute import (
     gradient_moments,
     gradient_tables,
 )
-from xprune.attribution.criteria import ABLATION, DIVERGENCE, SHORTLIST
-from xprune.attribution.divergence import PICTURES as LOOKED_AT
+from xprune.attribution.criteria import ABLATION, DIVERGENCE
 from xprune.attribution.divergence import LookingTask, divergence_tables
 from xprune.attribution.scores import LayerScore, Scores, write_scores
 from xprune.layers.candidates import Candidate
@@ -28,6 +27,9 @@ from xprune.stages.workbench import BATCH, Workbench
 STAGE = "attribute"
 SCORES_FILE = "scores.json"
 DATA_FILE = "data.json"
+# Single layers are looked at on so many pictures: layers differ a thousandfold, means over
+# pictures by far less.
+LOOKED_AT = 16
 
 
 def attribute(bench: Workbench) -> None:
@@ -61,8 +63,7 @@ def compute_scores(bench: Workbench) -> Scores:
     if config.criterion == ABLATION:
         tables += ablation_tables(task, substitutes, _progress)
     if config.criterion == DIVERGENCE:
-        shortlist = [table for table in tables if table.criterion == SHORTLIST]
-        tables += divergence_tables(looking_task(bench), substitutes, shortlist, _progress)
+        tables += divergence_tables(looking_task(bench), substitutes, tables, _progress)
     labelled = bench.sets.calibration.labelled
     return Scores(
         model_name=bench.detector.name,
