@@ -171,7 +171,7 @@ class RunConfig:
     seed: int = 0
     threads: int | None = None
     skip_bad: bool = False
-    criterion: str = "fisher"
+    criterion: str = "divergence"
     substitute: str = "auto"
     speedup: float | None = None
     latency_ms: float | None = None

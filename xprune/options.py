@@ -52,7 +52,7 @@ RUN_OPTIONS = (
     click.option("--skip-bad", is_flag=True, default=None, help="List faulty data and go on."),
     click.option(
         "--criterion",
-        help=f"Importance is measured by {', '.join(CRITERION_NAMES)}.  [default: fisher]",
+        help=f"Importance is measured by {', '.join(CRITERION_NAMES)}.  [default: divergence]",
     ),
     click.option(
         "--substitute",

@@ -102,7 +102,7 @@ def test_a_changed_artifact_is_exported_again(work: Path, brief: None) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--criterion", "l1"), "--criterion is l1 here and fisher there"),
+        (("--criterion", "l1"), "--criterion is l1 here and divergence there"),
         (("--imgsz", "96x64"), "--imgsz is 96x64 here and 64x64 there"),
         (("--layers", "3"), "--layers is 3 here and 1 there"),
         (("--speedup", "1.5"), "--speedup is 1.5 here and not given there"),

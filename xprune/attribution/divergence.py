@@ -8,11 +8,9 @@ Only the most promising are looked at, since each look is a run of what comes af
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -62,8 +60,8 @@ def divergence_tables(
 ) -> Iterator[ScoreTable]:
     """Yield a table for each substitute.
 
-    What was not looked at is estimated: a line through the logarithms of both scores of what
-    was. Its spread is unknown, and stands as 0.
+    What was not looked at is estimated, as no better than anything that was. Its spread is
+    unknown, and stands as 0.
 
     Args:
         task: The network, its pictures, and what tells outputs apart.
@@ -84,7 +82,7 @@ def divergence_tables(
     }
     worth_it = sorted(known, key=known.__getitem__)[:most]
     seen = _looked_at(task, substitutes, worth_it, progress)
-    estimate = _line({name: (known[name], score.mean) for name, score in seen.items()})
+    estimate = _beyond(known, seen)
     found: dict[str, dict[str, LayerScore]] = {}
     for (layer, substitute), score in known.items():
         look = seen.get((layer, substitute))
@@ -133,15 +131,15 @@ def _finite(moved: torch.Tensor, layer: str, substitute: str) -> LayerScore:
     return summary(moved)
 
 
-def _line(points: Mapping[Name, tuple[float, float]]) -> Callable[[float], float]:
-    """Return what maps a cheap score to a divergence: a power, fitted in logarithms."""
-    logs = [(math.log(a), math.log(b)) for a, b in points.values() if a > 0 and b > 0]
-    if not logs:
-        return lambda score: score
-    x, y = np.array(logs).T
-    spread = float(np.square(x - x.mean()).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else 1.0
-    # More harm by the one is never taken for less by the other.
-    slope = min(max(slope, 0.0), 1.0)
-    start = float(y.mean() - slope * x.mean())
-    return lambda score: math.exp(start + slope * math.log(score)) if score > 0 else 0.0
+def _beyond(
+    known: Mapping[Name, float], seen: Mapping[Name, LayerScore]
+) -> Callable[[float], float]:
+    """Return what estimates the divergence of an option that was not looked at.
+
+    The cheap score puts it behind all that were; a fit through them would follow the many that
+    change nothing. So it is held for worse than the worst of them, as much as the cheap score
+    says.
+    """
+    worst = max((score.mean for score in seen.values()), default=1.0)
+    last = max((known[name] for name in seen), default=1.0)
+    return lambda score: worst * (score / last if last > 0 else 1.0)

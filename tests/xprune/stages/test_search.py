@@ -76,7 +76,7 @@ def test_without_a_search_it_is_the_plan_of_the_scores(make_bench):
     made = proposer(bench, scores, table, asked)(WANTED_S)
 
     assert made == plan_by_time(
-        scores, table, criterion="fisher", substitute="auto", asked=asked, wanted_s=WANTED_S
+        scores, table, criterion="divergence", substitute="auto", asked=asked, wanted_s=WANTED_S
     )
     assert (made.search, made.rounds, made.evaluations) == ("none", 1, None)
     assert not bench.run.file(SEARCH_FILE).exists()
