@@ -38,7 +38,7 @@ SUBSTITUTE_NAMES = (
     "convolution",
     "thin-50",
     "thin-75",
-    "relu",
+    "clip",
     "lowrank",
     "thin",
     "auto",

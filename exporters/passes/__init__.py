@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from exporters.passes.drop_split_concat import find_split_concat
 from exporters.passes.fold_affine import find_affine
+from exporters.passes.max_to_clip import find_max
 from exporters.passes.merge_convolutions import find_convolutions
 from exporters.passes.merge_into_concat import find_concat
 
@@ -38,7 +39,7 @@ class Rewrite:
     def call(self, model: ir.Model) -> int:
         """Edit until no place is left, and return the number of places.
 
-        Each edit takes a node or a part of a Concat away, so this ends.
+        Each edit takes a node, a part of a Concat or a maximum away, so this ends.
         """
         count = 0
         while (edit := self.find(model)) is not None:
@@ -54,6 +55,7 @@ class Rewrite:
 
 
 PASSES: dict[str, Rewrite] = {
+    "max_to_clip": Rewrite(find_max),
     "fold_affine": Rewrite(find_affine),
     "merge_convolutions": Rewrite(find_convolutions),
     "merge_into_concat": Rewrite(find_concat),

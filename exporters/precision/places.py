@@ -14,7 +14,7 @@ import onnx
 # They only move numbers about, so what they give has the scale of what they take.
 MOVING = ("Concat", "Split", "MaxPool", "Resize")
 # onnxruntime has a kernel in 8 bits for these, by a table or by integers.
-POINTWISE = ("Add", "Mul", "Sigmoid", "LeakyRelu", "Relu")
+POINTWISE = ("Add", "Mul", "Sigmoid", "LeakyRelu", "Relu", "Clip")
 # Between a logit and its sigmoid these change no value.
 _SHAPING = ("Concat", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 # With fewer outputs it is no layer: a decoder that weighs distances, say.
@@ -34,6 +34,7 @@ class Places:
         tensors: Values that get a scale.
         activations: For those of them that go into nothing but one, "silu" or "sigmoid".
         joined: Groups of values that must have one scale, since they are only moved about.
+            What was clipped shares none with what was not: the least step is what clips.
     """
 
     nodes: tuple[str, ...]
@@ -80,7 +81,7 @@ def find_places(model: onnx.ModelProto, in_float: Collection[str] = ()) -> Place
         else:
             wanted = (
                 node.op_type in POINTWISE
-                and len(inputs) == len(node.input)
+                and (len(inputs) == len(node.input) or graph.clips_from_below(node))
                 and all(name in born for name in inputs)
                 and (node.name in leading or graph.is_silu(node))
             )
@@ -115,6 +116,11 @@ class _Graph:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._outputs = {output.name for output in model.graph.output}
+        self._floors: dict[str, float] = {}
+        for node in self._nodes:
+            floor = self._floor(node)
+            if floor is not None:
+                self._floors.update(dict.fromkeys(node.output, floor))
 
     def variables(self, node: onnx.NodeProto) -> list[str]:
         """Return the inputs that depend on the picture."""
@@ -128,6 +134,35 @@ class _Graph:
         if weight is None or len(self.variables(node)) != 1:
             return False
         return len(weight.dims) == _RANK and weight.dims[0] >= _LEAST_OUTPUTS
+
+    def clips_from_below(self, node: onnx.NodeProto) -> bool:
+        """Whether it is a clip with a least value alone, which is a constant."""
+        return (
+            node.op_type == "Clip"
+            and len(node.input) > 1
+            and self._constants.get(node.input[1]) is not None
+            and not any(node.input[2:])
+        )
+
+    def floor(self, name: str) -> float | None:
+        """Return what a value was clipped at from below, perhaps before it was moved about."""
+        return self._floors.get(name)
+
+    def _floor(self, node: onnx.NodeProto) -> float | None:
+        """Return what the outputs of a node are clipped at; nodes come in their order."""
+        if node.op_type == "Relu":
+            return 0.0
+        if self.clips_from_below(node):
+            return float(onnx.numpy_helper.to_array(self._constants[node.input[1]]))
+        if node.op_type in MOVING:
+            inputs = self.moved(node)
+            floors = {self._floors.get(name) for name in inputs}
+            return floors.pop() if len(floors) == 1 else None
+        return None
+
+    def moved(self, node: onnx.NodeProto) -> list[str]:
+        """Return the inputs of a moving node that are moved, not those that say how."""
+        return self.variables(node)[: None if node.op_type == "Concat" else 1]
 
     def leading_to(self, wanted: Collection[str]) -> set[str]:
         """Return the nodes from which only moving and pointwise ones lead to a wanted one."""
@@ -187,8 +222,8 @@ def _joined(graph: _Graph, nodes: Iterable[onnx.NodeProto]) -> tuple[tuple[str, 
     """Return the values of each set of moving nodes that hang together."""
     groups: list[dict[str, None]] = []
     for node in nodes:
-        # The other inputs of a Resize or a Split say how, not what.
-        inputs = graph.variables(node)[: None if node.op_type == "Concat" else 1]
+        floor = graph.floor(node.output[0])
+        inputs = [name for name in graph.moved(node) if graph.floor(name) == floor]
         group = dict.fromkeys([*inputs, *node.output])
         for other in [other for other in groups if not group.keys().isdisjoint(other)]:
             group |= other

@@ -363,8 +363,37 @@ def test_old_operator_sets_are_left_alone():
 def test_all_rewrites_are_in_one_dictionary():
     """The names that the manifest gives to rewrites."""
     assert list(PASSES) == [
+        "max_to_clip",
         "fold_affine",
         "merge_convolutions",
         "merge_into_concat",
         "drop_split_concat",
     ]
+
+
+@pytest.mark.parametrize("number_first", [False, True])
+def test_a_maximum_with_a_number_is_a_clip(number_first):
+    """Runtimes fuse a Clip with the convolution before it, and a Max not."""
+    graph = GraphBuilder(4)
+    inputs = [graph.conv("x", "a", (4, 4, 1, 1)), graph.constant("f", np.float32(-0.2))]
+    graph.node("Max", inputs[::-1] if number_first else inputs, "act/Max_1")
+
+    after, counts = rewritten(graph.build("act/Max_1"))
+
+    assert kinds(after) == ["Conv", "Clip"]
+    assert counts == {"max_to_clip": 1}
+    assert after.graph.node[1].name == "act/Clip_1"
+
+
+def test_other_maxima_stay():
+    """Of two values, of three, and with a number for each channel."""
+    graph = GraphBuilder(4)
+    one, other = graph.conv("x", "a", (4, 4, 1, 1)), graph.conv("x", "b", (4, 4, 1, 1))
+    graph.node("Max", [one, other], "c")
+    graph.node("Max", [one, other, graph.constant("f", np.float32(0))], "d")
+    graph.node("Max", [one, graph.constant("g", np.zeros((4, 1, 1), np.float32))], "e")
+
+    after, counts = rewritten(graph.build("c", "d", "e"))
+
+    assert counts == {}
+    assert kinds(after).count("Max") == 3

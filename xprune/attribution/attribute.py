@@ -102,7 +102,7 @@ def gradient_tables(moments: Mapping[str, GateMoments]) -> Iterator[ScoreTable]:
         scores = {
             name: summary(activation_score(gate))
             for name, gate in moments.items()
-            if set(gate.removal_abs) != {"relu"}
+            if set(gate.removal_abs) != {"clip"}
         }
         yield ScoreTable(criterion, None, scores)
     substitutes = dict.fromkeys(name for gate in moments.values() for name in gate.removal_abs)

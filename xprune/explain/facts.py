@@ -26,7 +26,7 @@ SUBSTITUTES: dict[str, str] = {
     "thin-50": "the same block with half of its inner channels, what reads them solved anew",
     "thin-75": "the same block with three quarters of its inner channels, what reads them"
     " solved anew",
-    "relu": "ReLU, which runs inside the convolution before it",
+    "clip": "a clip from below, which runs inside the convolution before it",
 }
 
 CRITERIA: dict[str, str] = {

@@ -61,7 +61,10 @@ class Replay:
 
     Attributes:
         images: All pictures, (P, 3, H, W); networks are run on slices of them.
-        outputs: What the unpruned network gave for each batch of them.
+        records: What its layers gave for all of them, by name.
+        shown: Which of them are being run.
+        outermost: Layers that lie in no other, in the order in which they run.
+        order: All layers, likewise.
     """
 
     def __init__(

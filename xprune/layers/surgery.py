@@ -107,7 +107,7 @@ def _is_consistent(wanted: Replacement) -> bool:
     name = wanted.substitute
     keeps_shape = wanted.in_channels == wanted.out_channels and wanted.stride == (1, 1)
     return (
-        (keeps_shape or name not in ("identity", "affine", "relu"))
+        (keeps_shape or name not in ("identity", "affine", "clip"))
         and all(side % 2 for side in wanted.kernel)
         and (wanted.inner_channels > 0) == (name in FAMILIES["lowrank"])
         and bool(wanted.chains) == (name in FAMILIES["thin"])
@@ -150,7 +150,7 @@ def _check_names(network: nn.Module, replacements: Sequence[Replacement]) -> Non
                 f"the network has no layer '{name}'; `xprune-edge layers` lists them"
             )
         layer = network.get_submodule(name)
-        if isinstance(layer, ACTIVATIONS) != (substitutes[name] == "relu"):
+        if isinstance(layer, ACTIVATIONS) != (substitutes[name] == "clip"):
             raise EdgeError(f"'{name}' cannot be replaced by '{substitutes[name]}'")
         if not isinstance(layer, ACTIVATIONS) and not any(True for _ in layer.parameters()):
             raise EdgeError(f"'{name}' has no weights: it is no layer that can be replaced")

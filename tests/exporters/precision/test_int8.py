@@ -165,15 +165,26 @@ def test_rewrites_for_float_alone_are_rewrites():
     assert set(FLOAT_ONLY) < set(REWRITES)
 
 
-def test_relu_costs_nothing_in_8_bits():
-    """The least step of what flows is 0, so the clipping is the activation."""
+@pytest.mark.parametrize("floor", [0.0, -0.2, -1.0])
+def test_a_clip_costs_nothing_in_8_bits(floor):
+    """The least step of what flows is the floor, so the clipping is the activation.
+
+    Also where it is joined with what goes lower: it has a scale of its own there.
+    """
     graph = GraphBuilder(3)
-    value = graph.node("Relu", [graph.conv("x", "a/Conv", (8, 3, 1, 1))], "a/Relu")
-    graph.conv(value, "b/Conv", (8, 8, 1, 1))
-    model = graph.build("b/Conv")
+    one = graph.conv("x", "a/Conv", (8, 3, 1, 1))
+    if floor:
+        value = graph.node("Clip", [one, graph.constant("floor", np.float32(floor))], "a/Clip")
+    else:
+        value = graph.node("Relu", [one], "a/Relu")
+    joined = graph.node("Concat", [value, graph.conv("x", "c/Conv", (8, 3, 1, 1))], "d", axis=1)
+    graph.conv(joined, "b/Conv", (8, 16, 1, 1))
+    model = graph.build("b/Conv", value)
 
     quantized = to_int8(model, images(3), Recipe(), quiet=True).model
 
-    assert "Relu" not in kinds(quantized)
-    (wanted,), (actual,) = run(model, images(3)[0]), run(quantized, images(3)[0])
-    assert np.abs(wanted - actual).mean() < 0.1 * np.abs(wanted).mean()
+    assert not {"Relu", "Clip"} & set(kinds(quantized))
+    wanted, actual = run(model, images(3)[0]), run(quantized, images(3)[0])
+    assert np.abs(wanted[0] - actual[0]).mean() < 0.1 * np.abs(wanted[0]).mean()
+    step = np.ptp(wanted[1]) / 255
+    assert abs(actual[1].min() - floor) <= step

@@ -85,6 +85,44 @@ def test_what_is_joined_has_one_scale():
     assert set(group) == {"a.act/Mul", "b.act/Mul", "c/Concat", "d/MaxPool"}
 
 
+def clipped(graph: GraphBuilder, value: str, layer: str, floor: float) -> str:
+    """Add max(value, floor)."""
+    least = graph.constant(f"{layer}.floor", np.float32(floor))
+    return graph.node("Clip", [value, least], f"{layer}/Clip")
+
+
+def test_what_was_clipped_shares_no_scale_with_what_was_not():
+    """In a wider range the least step would clip no more."""
+    graph = GraphBuilder(3)
+    first = clipped(graph, graph.conv("x", "a.conv/Conv", (8, 3, 1, 1)), "a.act", -0.2)
+    pooled = graph.node("MaxPool", [first], "p/MaxPool", kernel_shape=[1, 1])
+    second = silu(graph, graph.conv(first, "b.conv/Conv", (8, 8, 1, 1)), "b.act")
+    joined = graph.node("Concat", [pooled, second], "c/Concat", axis=1)
+    graph.conv(joined, "head/Conv", (4, 16, 1, 1))
+
+    places = find_places(graph.build("head/Conv"))
+
+    assert {"a.act/Clip", "p/MaxPool", "c/Concat"} <= set(places.nodes)
+    assert sorted(map(sorted, places.joined)) == [
+        ["a.act/Clip", "p/MaxPool"],
+        ["b.act/Mul", "c/Concat"],
+    ]
+
+
+def test_what_was_clipped_alike_has_one_scale():
+    """As where a ReLU follows every convolution."""
+    graph = GraphBuilder(3)
+    parts = [
+        clipped(graph, graph.conv("x", f"{name}.conv/Conv", (8, 3, 1, 1)), f"{name}.act", -0.2)
+        for name in "ab"
+    ]
+    graph.conv(graph.node("Concat", parts, "c/Concat", axis=1), "head/Conv", (4, 16, 1, 1))
+
+    (group,) = find_places(graph.build("head/Conv")).joined
+
+    assert set(group) == {"a.act/Clip", "b.act/Clip", "c/Concat"}
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 3, 1, 1)])
 def test_a_decoder_is_no_layer(shape):
     """A convolution that only weighs a few numbers gains nothing and loses exactness."""

@@ -154,7 +154,7 @@ def test_what_is_built_alike_is_timed_once_and_no_graph_nests(facts, found):
     kinds = {
         (
             str({**replacement(candidate, name).to_json(), "layer": ""}),
-            candidate.name if name == "relu" else "",
+            candidate.name if name == "clip" else "",
             candidate.input_shapes,
             candidate.output_shapes,
         )

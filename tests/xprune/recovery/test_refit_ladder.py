@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tests.reference.toy_networks import ConvBlock, Residual, noise, settled, toy
 from xprune.layers import moments as sums
 from xprune.layers.candidates import find_candidates
-from xprune.layers.substitutes import replacement
+from xprune.layers.moments import Samples
+from xprune.layers.substitutes import Clip, replacement
 from xprune.layers.surgery import apply_plan
 from xprune.recovery.refit import refit, solvable_layers
 from xprune.recovery.thin import thin_layers
@@ -92,19 +93,52 @@ def test_a_thinner_copy_sees_what_the_cut_network_gives():
     assert widths == [32, 32]
 
 
-def test_a_relu_is_fitted_and_never_worse_than_a_plain_one():
-    """A scale and a shift bring it closer to the activation that it replaces."""
+def test_a_clip_is_fitted_and_never_worse_than_a_plain_one():
+    """A scale, a shift and a floor bring it closer to the activation that it replaces."""
     original, images = wide_toy(), noise(12)
     found = {c.name: c for c in find_candidates(original, lambda: original(noise(1)))}
-    cut = apply_plan(original, [replacement(found["2.act"], "relu")])
-    plain = apply_plan(original, [replacement(found["2.act"], "relu")])
+    cut = apply_plan(original, [replacement(found["2.act"], "clip")])
+    plain = apply_plan(original, [replacement(found["2.act"], "clip")])
 
     errors = refit(original, cut, images, run=run, layers=["2.act"])
 
     before = original[2](original[:2](images))
     assert errors["2.act"] > 0
     missed = ((cut[:3](images) - before) ** 2).sum() / ((plain[:3](images) - before) ** 2).sum()
-    assert missed < 0.9
+    assert missed < 0.3
+
+
+@pytest.mark.parametrize(
+    ("activation", "mean", "spread"),
+    [(nn.SiLU(), 0, 1), (nn.SiLU(), -2, 1.5), (nn.GELU(), 0, 1), (nn.ELU(), -0.5, 1)],
+)
+def test_a_fitted_clip_is_the_best_of_a_dense_search(activation, mean, spread):
+    """One channel: no scale, shift and floor of a grid misses clearly less."""
+    inputs = mean + spread * torch.randn(2048, 1, generator=torch.Generator().manual_seed(3))
+    outputs = activation(inputs)
+    clip = Clip(1)
+
+    missed = clip.solve(Samples(inputs, outputs))
+
+    scales = torch.linspace(0.1, 1.2, 45)[:, None, None, None]
+    shifts = torch.linspace(-0.6, 0.6, 49)[:, None, None]
+    least = np.inf
+    for floor in torch.linspace(float(outputs.min()), 0, 25):
+        found = torch.maximum(scales * inputs[:, 0] + shifts, floor)
+        least = min(least, float((found - outputs[:, 0]).square().sum(dim=-1).min()))
+    spread_of_outputs = float((outputs - outputs.mean()).square().sum())
+    assert missed < 1.1 * least / spread_of_outputs
+    assert float(clip.floor.detach()) <= 0
+
+
+def test_a_clip_of_what_never_dips_is_a_relu():
+    """The floor is never above 0, where the least step of 8 bits could not clip."""
+    inputs = torch.randn(512, 2, generator=torch.Generator().manual_seed(4))
+    clip = Clip(2)
+
+    clip.solve(Samples(inputs, 1 + inputs.exp()))
+
+    assert float(clip.floor.detach()) == 0
 
 
 def test_without_a_bias_the_layer_behind_takes_the_shift():

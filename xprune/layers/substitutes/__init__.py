@@ -17,12 +17,12 @@ from xprune.layers.candidates import Candidate
 from xprune.layers.chains import Chain
 from xprune.layers.moments import View
 from xprune.layers.substitutes.affine import Affine
+from xprune.layers.substitutes.clip import Clip
 from xprune.layers.substitutes.constant import Zero
 from xprune.layers.substitutes.convolution import OneConvolution
 from xprune.layers.substitutes.depthwise import Depthwise
 from xprune.layers.substitutes.linear import Linear
 from xprune.layers.substitutes.lowrank import LowRank
-from xprune.layers.substitutes.relu import Relu
 from xprune.layers.substitutes.replacement import Replacement
 from xprune.layers.substitutes.thin import thin_copy
 
@@ -33,11 +33,11 @@ __all__ = [
     "SOLVED",
     "SUBSTITUTES",
     "Affine",
+    "Clip",
     "Depthwise",
     "Linear",
     "LowRank",
     "OneConvolution",
-    "Relu",
     "Replacement",
     "Solved",
     "Zero",
@@ -72,7 +72,7 @@ class Solved(Protocol):
         ...
 
 
-SOLVED = (Affine, Linear, Depthwise, LowRank, OneConvolution, Relu)
+SOLVED = (Affine, Linear, Depthwise, LowRank, OneConvolution, Clip)
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ SUBSTITUTES: dict[str, Substitute] = {
         sees_window=True,
     ),
     **{f"thin-{percent}": _thin(percent) for percent in THIN_PERCENT},
-    "relu": Substitute(
-        build=lambda wanted, layer: Relu(wanted.out_channels),
+    "clip": Substitute(
+        build=lambda wanted, layer: Clip(wanted.out_channels),
         fits=lambda candidate: candidate.activation,
         macs=lambda wanted: (0, 0),
     ),
@@ -288,7 +288,7 @@ def rounded(channels: float) -> int:
 
 def _fits(candidate: Candidate, substitute: str) -> bool:
     rung = SUBSTITUTES[substitute]
-    if candidate.activation != (substitute == "relu") or not rung.fits(candidate):
+    if candidate.activation != (substitute == "clip") or not rung.fits(candidate):
         return False
     if rung.sees_window or substitute in FAMILIES["thin"]:
         return substitute_macs(candidate, substitute) <= MOST_MACS_SHARE * candidate.macs
