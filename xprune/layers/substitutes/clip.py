@@ -1,4 +1,4 @@
-"""A clip from below in place of another activation: runtimes fuse it with the convolution before.
+"""A clip from below in place of another activation: runtimes fuse it into a convolution.
 
 A smooth activation such as SiLU dips below zero, and what reads it counts on that: a clip at a
 fitted floor misses a fraction of what one at 0, a ReLU, does. (Networks built with such a one
