@@ -20,7 +20,7 @@ from xprune.stages.workbench import Workbench
 STAGE = "plan"
 PLAN_FILE = "plan.json"
 
-__all__ = ["LATENCY_FILE", "PLAN_FILE", "STAGE", "make_plan", "plan", "request"]
+__all__ = ["LATENCY_FILE", "PLAN_FILE", "STAGE", "keep_whole", "make_plan", "plan", "request"]
 
 
 def plan(bench: Workbench) -> None:
@@ -33,6 +33,26 @@ def plan(bench: Workbench) -> None:
     check_precision(bench)
     scores = read_scores(run.file(SCORES_FILE))
     write_plan(run.file(PLAN_FILE), make_plan(bench, scores, request(run.config)))
+    run.mark_done(STAGE, inputs=(SCORES_FILE,))
+
+
+def keep_whole(bench: Workbench, latency_ratio: float) -> None:
+    """Leave the plan to replace nothing, for a model that was timed beside others before.
+
+    Args:
+        bench: Of a run whose layers are scored.
+        latency_ratio: What the unpruned model takes at the run's size and precision, as a share
+            of the base's latency.
+    """
+    run, speedup = bench.run, 1 / latency_ratio
+    made = PrunePlan(
+        run.config.criterion,
+        request(run.config),
+        (),
+        predicted_speedup=speedup,
+        measured_speedup=speedup,
+    )
+    write_plan(run.file(PLAN_FILE), made)
     run.mark_done(STAGE, inputs=(SCORES_FILE,))
 
 

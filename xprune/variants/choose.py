@@ -20,7 +20,7 @@ from xprune.run_folder import VARIANTS_FILE
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 from xprune.stages.export import load_pruned
-from xprune.stages.plan import PLAN_FILE, request
+from xprune.stages.plan import PLAN_FILE, keep_whole, request
 from xprune.stages.rewrites import check_precision, kept_rewrites, shipped_graph
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
@@ -121,6 +121,8 @@ def _made_fast(
     try:
         if one.latency_ratio <= goal:
             check_precision(sub)
+            run_line(sub, "attribute")  # which a report tells, whether layers go or not
+            keep_whole(sub, one.latency_ratio)
             return replace(one, after=one.agreement, layers=0)
         run_line(sub, "recover")
         made = read_plan(
