@@ -15,12 +15,13 @@ def find_max(model: ir.Model) -> Callable[[], None] | None:
             continue
         for data, other in (node.inputs, reversed(node.inputs)):
             constant = constant_of(other)
-            if constant is not None and constant.ndim == 0 and constant_of(data) is None:
-                return partial(_clip, node, data, other)
+            if constant is None or constant.ndim or constant_of(data) is not None:
+                continue
+            return partial(_clip, node, data, other)
     return None
 
 
-def _clip(node: ir.Node, data: ir.Value, floor: ir.Value) -> None:
+def _clip(node: ir.Node, data: ir.Value | None, floor: ir.Value | None) -> None:
     path, slash, kind = (node.name or "").rpartition("/")
     node.op_type = "Clip"
     node.name = f"{path}{slash}{kind.replace('Max', 'Clip', 1)}"

@@ -1,8 +1,8 @@
 """A stopwatch for plans: what they take, timed in turn with what they are cut from.
 
-Like is compared with like: what other work a machine does slows 8 bits and float down unlike, by
-a tenth and more, and a small input unlike a large one. So how the unpruned network at its size
-and precision compares with the base is measured once, and a plan with that network.
+Like is compared with like: what other work a machine does slows 8 bits and float down unlike,
+by a tenth and more, and a small input unlike a large one. So how the unpruned network at its
+size and precision compares with the base is measured once, and a plan with that network.
 """
 
 from __future__ import annotations
