@@ -45,7 +45,7 @@ def torch_pruning_method(
             share = _kept(
                 place / "share.json", partial(find_share, ratio_of, wanted, ground.say)
             )
-            # Without a cut the layers are the detector's own, which the pruner's copy is not.
+            # Without a cut the layers are the detector's own; the pruner has split some of them.
             pruned = pruner.pruned(share) if share else bench.detector.network
             network, facts = ground.recovered(bench, pruned, place)
             artifact = ground.ship(bench, network, place / "artifact")
@@ -55,7 +55,7 @@ def torch_pruning_method(
                 artifact=artifact,
                 imgsz=bench.size,
                 precision=precision,
-                removed=_thinned(pruner.network, pruned),
+                removed=_thinned(pruner.network, pruned) if share else [],
                 recovered=facts,
                 more={
                     "channel_share": share,
