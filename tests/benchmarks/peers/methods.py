@@ -45,7 +45,7 @@ def torch_pruning_method(
             share = _kept(
                 place / "share.json", partial(find_share, ratio_of, wanted, ground.say)
             )
-            # Without a cut the layers are the detector's own; the pruner has split some of them.
+            # Without a cut the layers are the detector's own; the pruner split some of them.
             pruned = pruner.pruned(share) if share else bench.detector.network
             network, facts = ground.recovered(bench, pruned, place)
             artifact = ground.ship(bench, network, place / "artifact")
