@@ -35,7 +35,7 @@ CHOSEN = {
     "model.8.m.0": "convolution",
     "model.18": "thin-50",
     "model.22.cv2.1.0.conv": "lowrank-50",
-    "model.22.cv3.0.0.act": "relu",
+    "model.22.cv3.0.0.act": "clip",
 }
 
 

@@ -100,6 +100,8 @@ def find_neighbours(
     enough_s = base_s - (base_s - goal_s) / (1 + OVERSHOOT)
     timed = 0
     wish_s = goal_s - free_s
+    if wish_s <= 0:  # shipping another network won so much that none has to save anything
+        return Found(None, None)
     for _ in range(MOST_WISHES):
         try:
             made = propose(wish_s)

@@ -105,6 +105,14 @@ def test_a_plan_is_corrected_for_what_nms_makes_of_it(planned, nms_s):
     assert 1.25 <= made.measured_speedup <= 1.25 * 1.005 * 1.03
 
 
+def test_a_plan_whose_shipping_wins_more_than_was_asked_is_taken(planned):
+    """By that no layer would have to go, but the unpruned model was timed, and missed."""
+    made, _ = planned(Clock(nms_s=-0.003))
+
+    assert made.choices
+    assert made.measured_speedup > 1.25 * 1.03
+
+
 def test_what_nms_makes_of_a_plan_is_not_asked_before_it_is_trained(planned):
     """A training ends the flood of candidates; what NMS takes of the unpruned model counts."""
     clock = Clock(nms_s=0.004)
