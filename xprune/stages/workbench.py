@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -187,6 +188,12 @@ class Workbench:
         return read_pictures(
             self.sets.calibration.pictures, self.spec, label="Reading calibration pictures"
         )
+
+    @cached_property
+    def others(self) -> Dataset:
+        """Pictures like the calibration pictures, on which no layer is scored."""
+        found = recovery_set(self._request, self.sets, count=None, scenes=self._scenes)
+        return replace(found, pictures=found.pictures[len(self.sets.calibration.pictures) :])
 
     @cached_property
     def recovery_pool(self) -> PicturePool:

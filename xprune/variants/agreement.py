@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime_bench.accuracy import detect_all
 from runtime_bench.coco import average_precision
-from runtime_bench.dataset import Picture, match_classes
+from runtime_bench.dataset import Picture
 from runtime_bench.detections import Detections
 from runtime_bench.errors import EdgeError
 from runtime_bench.manifest import InputSpec, Manifest, OutputSpec
@@ -21,7 +21,9 @@ from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 from xprune.variants.folder import at_variant
 from xprune.variants.variant import Size, Variant
 
-PICTURES = 256
+# On how many many variants are ranked, and on how many those that were tried are compared: the
+# best of a handful on few pictures is often only a lucky one.
+FEW, MANY = 256, 1024
 
 
 class Agreement:
@@ -47,9 +49,15 @@ class Agreement:
 
     def of(self, graph: bytes, size: Size) -> float:
         """Return the AP of a graph that ends with NMS, for inputs of `size`."""
-        found = self._detect(graph, size, self._pictures)
-        names = self._bench.detector.names
-        return average_precision(self._pictures, found, names).ap
+        return self._ap(graph, size, self._pictures)
+
+    def roughly(self, graph: bytes, size: Size) -> float:
+        """Return the same on fewer pictures."""
+        return self._ap(graph, size, self._pictures[-FEW:])
+
+    def _ap(self, graph: bytes, size: Size, pictures: Sequence[Picture]) -> float:
+        found = self._detect(graph, size, pictures)
+        return average_precision(pictures, found, self._bench.detector.names).ap
 
     def _with_own_boxes(self, pictures: Sequence[Picture], size: Size) -> list[Picture]:
         looking = at_variant(self._bench, Variant(size, "float32"))
@@ -96,13 +104,9 @@ class Agreement:
 
 def _pictures(bench: Workbench) -> Sequence[Picture]:
     """Return pictures that layers were not scored on, where there are enough of them."""
-    calibration, spare = bench.sets.calibration, bench.sets.spare
-    if len(spare.pictures) < len(calibration.pictures):
-        return calibration.pictures[:PICTURES]
-    if spare.labelled:
-        spare = match_classes(spare, calibration.names)
+    scored_on, others = bench.sets.calibration.pictures, bench.others.pictures
     # A recovery holds the last ones out.
-    return spare.pictures[-PICTURES:]
+    return others[-MANY:] if len(others) >= len(scored_on) else scored_on
 
 
 def surer_half(scores: NDArray[np.floating[Any]], least: float) -> float:

@@ -123,18 +123,17 @@ def _made_fast(
             check_precision(sub)
             run_line(sub, "attribute")  # which a report tells, whether layers go or not
             keep_whole(sub, one.latency_ratio)
-            return replace(one, after=one.agreement, layers=0)
-        run_line(sub, "recover")
-        made = read_plan(
-            sub.run.file(PLAN_FILE), read_scores(sub.run.file(SCORES_FILE)).candidates
-        )
-        raw = sub.raw_graph(load_pruned(sub).network)
+            raw = sub.unpruned_graph
+        else:
+            run_line(sub, "recover")
+            raw = sub.raw_graph(load_pruned(sub).network)
     except EdgeError as error:
         bench.say(f"  {one.variant.name}: {error}")
         return replace(one, refused=str(error))
+    candidates = read_scores(sub.run.file(SCORES_FILE)).candidates
+    layers = len(read_plan(sub.run.file(PLAN_FILE), candidates).choices)
     graph = shipped_graph(sub, raw, kept_rewrites(sub), raw=False)
     after = agreement.of(graph, one.variant.size)
-    layers = len(made.choices)
     bench.say(f"{one.variant.name} with {layers} layers replaced: agreement {after:.4f}")
     return replace(one, after=after, layers=layers)
 

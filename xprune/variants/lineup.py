@@ -62,7 +62,7 @@ class Lineup:
         return [Measured(one, ratios[one], agreements[one]) for one in graphs], goal
 
     def _agreements(self, graphs: Mapping[Variant, bytes]) -> dict[Variant, float]:
-        return {one: self._agreement.of(graph, one.size) for one, graph in graphs.items()}
+        return {one: self._agreement.roughly(graph, one.size) for one, graph in graphs.items()}
 
     def _precisions(self) -> tuple[str, ...]:
         precision = self._bench.run.config.precision

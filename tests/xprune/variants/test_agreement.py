@@ -2,9 +2,52 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from xprune.variants.agreement import reference_size, surer_half
+import numpy as np
+import pytest
+
+from runtime_bench.dataset import Picture
+from xprune.variants import agreement
+from xprune.variants.agreement import Agreement, reference_size, surer_half
+
+
+@pytest.mark.parametrize(
+    ("others", "roughly", "closely"),
+    [
+        (2000, range(2000 - 256, 2000), range(2000 - 1024, 2000)),
+        (300, range(300 - 256, 300), range(300)),
+        (63, range(-64, 0), range(-64, 0)),  # too few: those that layers are scored on
+    ],
+)
+def test_the_few_that_were_tried_are_told_apart_on_more_pictures(
+    others: int, roughly: range, closely: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds still for a recovery, the last pictures, is among both."""
+    scored: list[list[int]] = []
+
+    def ap(pictures: list[Picture], found: Any, names: Any) -> Any:
+        scored.append([int(picture.name) for picture in pictures])
+        return SimpleNamespace(ap=0.5)
+
+    monkeypatch.setattr(agreement, "average_precision", ap)
+    monkeypatch.setattr(Agreement, "_detect", lambda *others: [])
+    sets = SimpleNamespace(
+        calibration=SimpleNamespace(labelled=True, pictures=_pictures(range(-64, 0)))
+    )
+    bench: Any = SimpleNamespace(
+        sets=sets,
+        others=SimpleNamespace(pictures=_pictures(range(others))),
+        detector=SimpleNamespace(names=("a",)),
+    )
+
+    judge = Agreement(bench)
+    judge.roughly(b"", (64, 64))
+    judge.of(b"", (64, 64))
+
+    assert scored == [list(roughly), list(closely)]
 
 
 def test_of_what_is_sure_enough_the_surer_half_counts():
@@ -21,3 +64,18 @@ def test_it_looks_at_twice_the_size_or_at_640_px():
     assert reference_size((256, 448), 32) == (352, 640)
     assert reference_size((96, 128), 32) == (192, 256)
     assert reference_size((640, 960), 32) == (640, 960)
+
+
+def _pictures(numbers: range) -> tuple[Picture, ...]:
+    none = np.zeros(0)
+    return tuple(
+        Picture(
+            path=Path(str(number)),
+            name=str(number),
+            size=(8, 8),
+            boxes=none.reshape(0, 4).astype(np.float32),
+            labels=none.astype(np.int64),
+            crowd=none.astype(bool),
+        )
+        for number in numbers
+    )
