@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,14 @@ ROUNDS = 80
 Ratios = dict[Variant, float]
 
 
+@dataclass(frozen=True)
+class Exported:
+    """The unpruned model as a variant ships it, and with NMS: the same unless it ships raw."""
+
+    shipped: bytes
+    judged: bytes
+
+
 class Lineup:
     """Measures the variants of one run, all in turn with the unpruned base."""
 
@@ -43,7 +51,7 @@ class Lineup:
         """Return the variants, and the share of the base's latency that is wanted."""
         base = self._bench.base_size
         graphs = {
-            variant: self._graph(variant)
+            variant: self._exported(variant)
             for variant in (Variant(base, name) for name in self._precisions())
         }
         ratios, goal = self._timed(graphs)
@@ -52,7 +60,7 @@ class Lineup:
         wanted = [variant for one in useful for variant in self._worthy(one, ratios, goal)]
         for variant in track(wanted, label="Exporting sizes and precisions"):
             if variant not in graphs:
-                graphs[variant] = self._graph(variant)
+                graphs[variant] = self._exported(variant)
         self._bench.say(f"Timing {len(graphs)} variants in turn")
         ratios, goal = self._timed(graphs)
         left = {
@@ -61,8 +69,9 @@ class Lineup:
         agreements |= self._agreements(left)
         return [Measured(one, ratios[one], agreements[one]) for one in graphs], goal
 
-    def _agreements(self, graphs: Mapping[Variant, bytes]) -> dict[Variant, float]:
-        return {one: self._agreement.roughly(graph, one.size) for one, graph in graphs.items()}
+    def _agreements(self, graphs: Mapping[Variant, Exported]) -> dict[Variant, float]:
+        roughly = self._agreement.roughly
+        return {one: roughly(graph.judged, one.size) for one, graph in graphs.items()}
 
     def _precisions(self) -> tuple[str, ...]:
         precision = self._bench.run.config.precision
@@ -83,21 +92,24 @@ class Lineup:
         step = -(-len(sizes) // MOST_SIZES)
         return [replace(at_base, size=size) for size in sizes[:: step or 1]]
 
-    def _graph(self, variant: Variant) -> bytes:
-        """Return the unpruned model's graph as a variant would ship it."""
+    def _exported(self, variant: Variant) -> Exported:
         bench = at_variant(self._bench, variant)
         if variant.size != bench.base_size:
             at_base = at_variant(self._bench, replace(variant, size=bench.base_size))
             at_other_size(bench, at_base)
-        return shipped_graph(bench, bench.unpruned_graph, kept_rewrites(bench))
+        graph, kept = bench.unpruned_graph, kept_rewrites(bench)
+        shipped = shipped_graph(bench, graph, kept)
+        if not bench.run.config.raw:
+            return Exported(shipped, judged=shipped)
+        return Exported(shipped, judged=shipped_graph(bench, graph, kept, raw=False))
 
-    def _timed(self, graphs: Mapping[Variant, bytes]) -> tuple[Ratios, float]:
+    def _timed(self, graphs: Mapping[Variant, Exported]) -> tuple[Ratios, float]:
         """Return the share of the base's latency that each takes, and the share wanted."""
         bench = self._bench
         arms = [
             bench.base_runner(bench.run.file(BASELINE_MODEL)),
             *(
-                bench.runner(graph, bench.images_at(variant.size))
+                bench.runner(graph.shipped, bench.images_at(variant.size))
                 for variant, graph in graphs.items()
             ),
         ]
