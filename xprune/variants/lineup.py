@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,16 +57,19 @@ class Lineup:
         ratios, goal = self._timed(graphs)
         agreements = self._agreements(graphs)
         useful = useful_precisions(ratios, agreements)
-        wanted = [variant for one in useful for variant in self._worthy(one, ratios, goal)]
-        for variant in track(wanted, label="Exporting sizes and precisions"):
-            if variant not in graphs:
+        for at_base in sorted(useful, key=lambda one: ratios[one]):
+            known = [Measured(one, ratios[one], agreements[one]) for one in graphs]
+            wanted = [
+                variant
+                for variant in self._worthy(at_base, ratios, goal)
+                if variant not in graphs and not outdone(variant, at_base, known)
+            ]
+            for variant in track(wanted, label=f"Exporting sizes in {at_base.precision}"):
                 graphs[variant] = self._exported(variant)
-        self._bench.say(f"Timing {len(graphs)} variants in turn")
-        ratios, goal = self._timed(graphs)
-        left = {
-            variant: graph for variant, graph in graphs.items() if variant not in agreements
-        }
-        agreements |= self._agreements(left)
+            if wanted:
+                self._bench.say(f"Timing {len(graphs)} variants in turn")
+                ratios, goal = self._timed(graphs)
+                agreements |= self._agreements({one: graphs[one] for one in wanted})
         return [Measured(one, ratios[one], agreements[one]) for one in graphs], goal
 
     def _agreements(self, graphs: Mapping[Variant, Exported]) -> dict[Variant, float]:
@@ -144,3 +147,31 @@ def useful_precisions(
             for other in ratios
         )
     ]
+
+
+def outdone(variant: Variant, at_base: Variant, known: Sequence[Measured]) -> bool:
+    """Return whether a variant is slower and no better than one of another precision.
+
+    It is told before it is exported. A smaller input takes its share of the area at the least.
+    It agrees no better than a size in another precision that is no smaller on either side, but
+    for what its precision agrees better by at the base.
+
+    Args:
+        variant: Of which nothing is known.
+        at_base: The variant of its precision at the base size, which is among `known`.
+        known: What was measured.
+    """
+    at_base_size = {
+        one.variant.precision: one for one in known if one.variant.size == at_base.size
+    }
+    own = at_base_size[at_base.precision]
+    least_ratio = own.latency_ratio * min(variant.area / at_base.area, 1.0)
+    for precision, other in at_base_size.items():
+        of_other = [one for one in known if one.variant.precision == precision]
+        no_smaller = [one.agreement for one in of_other if one.variant.covers(variant)]
+        if precision == variant.precision or not no_smaller or not other.agreement:
+            continue
+        most = min(no_smaller) * own.agreement / other.agreement
+        if any(one.latency_ratio <= least_ratio and one.agreement >= most for one in of_other):
+            return True
+    return False

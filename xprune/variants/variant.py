@@ -20,6 +20,15 @@ class Variant:
         """What its folder is called."""
         return f"{self.size[0]}x{self.size[1]}-{self.precision}"
 
+    @property
+    def area(self) -> int:
+        """Of its input, in pixels."""
+        return self.size[0] * self.size[1]
+
+    def covers(self, other: Variant) -> bool:
+        """Return whether its input is no smaller than another one's on either side."""
+        return self.size[0] >= other.size[0] and self.size[1] >= other.size[1]
+
 
 @dataclass(frozen=True)
 class Measured:
