@@ -4,7 +4,8 @@ Sizes and precisions are what a user reaches for first; a layer goes only where 
 Every variant of the unpruned model is timed in turn with the base and scored on calibration
 pictures. Whoever is fast enough stands as it is; from the others as many layers are replaced as
 it takes, mildest first, and recovered for a part of the time where a recovery was asked for.
-What then agrees best with the truth is chosen.
+The best of them is recovered in full where one that lost no layer is only a little better. What
+then agrees best with the truth is chosen.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 
 from runtime_bench.errors import EdgeError
 from xprune.attribution.scores import read_scores
+from xprune.config import TRAININGS
 from xprune.pruning.plan import read_plan
 from xprune.run_folder import VARIANTS_FILE
 from xprune.stages.attribute import SCORES_FILE
@@ -37,6 +39,8 @@ MOST_TRIED = 4
 STEP = 1.08
 # One that keeps less than this of the best so far ends the trials: the next need more layers.
 NEAR = 0.97
+# One whose recovery was cut short, and that keeps this of the best, may overtake it in full.
+MAY_OVERTAKE = 0.9
 
 
 def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
@@ -57,6 +61,7 @@ def choose_variant(bench: Workbench, run_line: RunLine) -> Workbench:
         measured, goal = Lineup(bench, request(bench.run.config), agreement).measured()
         _tell(bench, judged(measured, goal), goal)
         tried = _tried(bench, measured, goal, agreement=agreement, run_line=run_line)
+        tried = _best_in_full(bench, tried, agreement=agreement, run_line=run_line)
         chosen = _best(bench, tried).variant
         take_over(bench, chosen)
         known = {one.variant: one for one in tried}
@@ -130,12 +135,39 @@ def _made_fast(
     except EdgeError as error:
         bench.say(f"  {one.variant.name}: {error}")
         return replace(one, refused=str(error))
+    return _scored(sub, one, raw, agreement)
+
+
+def _scored(sub: Workbench, one: Measured, raw: bytes, agreement: Agreement) -> Measured:
+    """Return a variant with what is left of it, by its raw graph."""
     candidates = read_scores(sub.run.file(SCORES_FILE)).candidates
     layers = len(read_plan(sub.run.file(PLAN_FILE), candidates).choices)
     graph = shipped_graph(sub, raw, kept_rewrites(sub), raw=False)
     after = agreement.of(graph, one.variant.size)
-    bench.say(f"{one.variant.name} with {layers} layers replaced: agreement {after:.4f}")
+    sub.say(f"{layers} layers replaced, agreement {after:.4f}")
     return replace(one, after=after, layers=layers)
+
+
+def _best_in_full(
+    bench: Workbench, tried: list[Measured], *, agreement: Agreement, run_line: RunLine
+) -> list[Measured]:
+    """Recover for the whole time what may so overtake the one that lost no layer."""
+    made = [one for one in tried if one.after is not None]
+    cut = max((one for one in made if one.layers), key=_after, default=None)
+    whole = max((one for one in made if not one.layers), key=_after, default=None)
+    if cut is None or whole is None or bench.run.config.recover not in TRAININGS:
+        return tried
+    if not MAY_OVERTAKE * _after(whole) <= _after(cut) <= _after(whole):
+        return tried
+    sub = at_variant(bench, cut.variant, share=1.0)
+    run_line(sub, "recover")
+    raw = sub.raw_graph(load_pruned(sub).network)
+    finished = _scored(sub, cut, raw, agreement)
+    return [finished if one is cut else one for one in tried]
+
+
+def _after(one: Measured) -> float:
+    return one.after or 0.0
 
 
 def _best(bench: Workbench, tried: list[Measured]) -> Measured:
@@ -146,7 +178,7 @@ def _best(bench: Workbench, tried: list[Measured]) -> Measured:
             f"no input size and precision reaches {request(bench.run.config)}{why}; "
             "ask for less"
         )
-    return max(made, key=lambda one: one.after or 0.0)
+    return max(made, key=_after)
 
 
 def _tell(bench: Workbench, measured: list[Measured], goal: float) -> None:

@@ -12,6 +12,7 @@ from xprune.stages.latency import LATENCY_FILE
 from xprune.stages.plan import PLAN_FILE
 from xprune.stages.precision import PRECISION_FILE
 from xprune.stages.prune import PRUNED_FILE
+from xprune.stages.recover import RECOVERED_FILE
 from xprune.stages.rewrites import REWRITES_FILE, adopt_rewrites
 from xprune.stages.workbench import Workbench
 from xprune.variants.variant import Variant
@@ -19,7 +20,8 @@ from xprune.variants.variant import Variant
 VARIANTS_FOLDER = "variants"
 # Of the minutes of a recovery: what shows which variant gains most by it.
 TRIAL_SHARE = 0.2
-# What a run takes over from its variant; a file that says it is done comes last.
+# What a run takes over from its variant; a file that says what is done comes last, and tells a
+# recovery for a share of the time from a whole one.
 TAKEN = (
     DATA_FILE,
     SCORES_FILE,
@@ -28,18 +30,19 @@ TAKEN = (
     LATENCY_FILE,
     PLAN_FILE,
     PRUNED_FILE,
+    RECOVERED_FILE,
     STAGES_FILE,
 )
 
 
-def at_variant(bench: Workbench, variant: Variant) -> Workbench:
+def at_variant(bench: Workbench, variant: Variant, *, share: float = TRIAL_SHARE) -> Workbench:
     """Return a workbench of a variant: same detector and pictures, a folder of its own.
 
     If it trains at all, it is for a share of the time, to be compared with other variants.
     """
     folder = bench.run.file(f"{VARIANTS_FOLDER}/{variant.name}")
     config = _config(bench, variant)
-    config = replace(config, recover_minutes=TRIAL_SHARE * config.recover_minutes)
+    config = replace(config, recover_minutes=share * config.recover_minutes)
     other = Workbench(
         RunFolder(folder, config),
         lambda line: bench.say(f"  {variant.name}: {line}"),

@@ -82,6 +82,52 @@ def test_where_the_first_ones_fail_others_are_tried(monkeypatch: pytest.MonkeyPa
     assert choose._best(_bench(), done).variant == beaten.variant
 
 
+@pytest.mark.parametrize(
+    ("recover", "trial", "trained", "best"),
+    [
+        ("distill", 0.66, 0.72, MILD),  # overtakes what lost no layer
+        ("distill", 0.66, 0.69, FAST),
+        ("distill", 0.62, None, FAST),  # too far behind
+        ("distill", 0.71, None, MILD),  # leads already; the run itself will recover it
+        ("refit", 0.66, None, FAST),  # there is nothing to finish
+    ],
+)
+def test_a_cut_one_that_is_near_is_recovered_in_full(
+    recover: str,
+    trial: float,
+    trained: float | None,
+    best: Measured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trial has a fifth of the minutes; before it loses, it gets all of them."""
+    finished: list[Measured] = []
+
+    def scored(sub: Any, one: Measured, *others: Any) -> Measured:
+        finished.append(one)
+        return replace(one, after=trained)
+
+    def at_variant(bench: Any, variant: Variant, *, share: float) -> Any:
+        assert (variant, share) == (MILD.variant, 1.0)
+        return SimpleNamespace(raw_graph=lambda network: b"")
+
+    monkeypatch.setattr(choose, "_scored", scored)
+    monkeypatch.setattr(choose, "at_variant", at_variant)
+    monkeypatch.setattr(choose, "load_pruned", lambda sub: SimpleNamespace(network=None))
+    tried = [
+        replace(FAST, after=0.70, layers=0),
+        replace(MILD, after=trial, layers=3),
+        replace(HARD, after=trial - 0.02, layers=9),
+        replace(HARDEST, refused="not reached"),
+    ]
+
+    done = choose._best_in_full(
+        _bench(recover), tried, agreement=SimpleNamespace(), run_line=lambda bench, last: None
+    )
+
+    assert [one.variant for one in finished] == ([MILD.variant] if trained else [])
+    assert choose._best(_bench(), done).variant == best.variant
+
+
 def test_nothing_reaches_it() -> None:
     """The last reason is told."""
     failed = replace(HARD, refused="--speedup 3 was not reached")
@@ -92,6 +138,8 @@ def test_nothing_reaches_it() -> None:
         choose._best(_bench(), [failed])
 
 
-def _bench() -> Any:
-    config = make_config({"model": "builtin", "imgsz": "auto", "speedup": 3.0})
+def _bench(recover: str = "refit") -> Any:
+    config = make_config(
+        {"model": "builtin", "imgsz": "auto", "speedup": 3.0, "recover": recover}
+    )
     return SimpleNamespace(run=SimpleNamespace(config=config), say=lambda line: None)
