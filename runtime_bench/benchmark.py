@@ -6,30 +6,20 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from runtime_bench.accuracy import detect_all
 from runtime_bench.coco import Accuracy, average_precision
 from runtime_bench.dataset import Dataset, match_classes
 from runtime_bench.detector import Detector, check_session
+from runtime_bench.inputs import MOST_PICTURES, Images, timed_inputs
 from runtime_bench.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import MODEL_FILE, InputSpec, Manifest, model_path, read_manifest
+from runtime_bench.manifest import Manifest, model_path, read_manifest
 from runtime_bench.memory import peak_memory
-from runtime_bench.preprocess import letterbox, read_picture
-from runtime_bench.progress import track
-from runtime_bench.result import ArtifactFacts, BenchResult, BenchSettings, DataFacts
+from runtime_bench.result import BenchResult, BenchSettings, DataFacts, artifact_facts
 from runtime_bench.session import Session, open_session
 from runtime_bench.settings import SessionSettings
 
-__all__ = ["BenchSettings", "latency_images", "run_benchmark"]
-
-MOST_PICTURES = 50
-# A device may have 512 MiB in all; a 640 px input takes 5 MB.
-MOST_IMAGE_BYTES = 64 << 20
-
-Images = list[npt.NDArray[np.float32]]
+__all__ = ["BenchSettings", "run_benchmark"]
 
 
 def run_benchmark(
@@ -62,10 +52,10 @@ def run_benchmark(
     machine = describe_machine()
     session = open_session(model_path(artifact), _session_settings(settings))
     check_session(session, manifest)
-    images = latency_images(pictures, manifest.input) or [_made_up_image(manifest.input)]
+    images = timed_inputs(pictures, manifest.input)
     first_run_s = time_once(lambda: session.run(images[0]))
     return BenchResult(
-        artifact=_artifact_facts(manifest),
+        artifact=artifact_facts(manifest),
         settings=settings,
         provider=session.provider,
         threads=session.threads,
@@ -86,32 +76,6 @@ def run_benchmark(
             provider=settings.provider,
         ),
     )
-
-
-def latency_images(pictures: Sequence[Path], spec: InputSpec, *, quiet: bool = True) -> Images:
-    """Return the first pictures as inputs, each (1, 3, height, width), to be timed in turn.
-
-    At most 50, and no more than 64 MiB of them, since a small device must hold them.
-
-    Raises:
-        EdgeError: If a picture cannot be read.
-    """
-    height, width = spec.size
-    fitting = max(1, MOST_IMAGE_BYTES // (3 * 4 * height * width))
-    chosen = pictures[: min(MOST_PICTURES, fitting)]
-    return [
-        letterbox(read_picture(path), spec)[0][None]
-        for path in track(chosen, label="Reading pictures", quiet=quiet)
-    ]
-
-
-def _made_up_image(spec: InputSpec) -> npt.NDArray[np.float32]:
-    """Return (1, 3, height, width) in [0, 1]: grey, with noise in its right half."""
-    height, width = spec.size
-    image = np.full((1, 3, height, width), 114 / 255, dtype=np.float32)
-    noise = np.random.default_rng(0).random((3, height, width - width // 2))
-    image[0, :, :, width // 2 :] = noise
-    return image
 
 
 def _time_model(session: Session, images: Images, settings: BenchSettings) -> LatencySamples:
@@ -147,17 +111,6 @@ def _score(
 
 def _session_settings(settings: BenchSettings) -> SessionSettings:
     return SessionSettings(provider=settings.provider, threads=settings.threads)
-
-
-def _artifact_facts(manifest: Manifest) -> ArtifactFacts:
-    model = manifest.files[MODEL_FILE]
-    return ArtifactFacts(
-        model_name=manifest.model_name,
-        sha256=model.sha256,
-        size_bytes=model.size_bytes,
-        input_size=manifest.input.size,
-        output=manifest.output.kind,
-    )
 
 
 def _data_facts(dataset: Dataset) -> DataFacts:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.terminal import show_columns, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime_bench.dataset import Dataset
     from runtime_bench.detections import Detections
-    from runtime_bench.report import Rows
 
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
@@ -50,6 +50,17 @@ class EdgeGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def share(text: str) -> float:
+    """Return a share of a whole from what people write: `5%` or `0.05`."""
+    try:
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found <= 1:  # which nothing is that is no number
+        raise click.BadParameter(f"'{text}' is no share; write 5% or 0.05")
+    return found
 
 
 _threads = click.option(
@@ -117,7 +128,80 @@ def bench(
     if as_json:
         click.echo(json.dumps(content, indent=2))
     else:
-        _show_table(bench_rows(result))
+        show_table(bench_rows(result))
+
+
+@click.command(
+    epilog="""Examples:
+
+\b
+  xprune-edge compare runs/a/unpruned runs/a/artifact
+  xprune-edge compare yesterday today --data coco/instances.json --within 2%
+
+It ends when every artifact is known to be faster or slower by more than
+--within, or the same; intervals hold for all looks together, in 95 % of
+comparisons. What is not settled in --max-time is undecided.
+"""
+)
+@click.argument("artifacts", type=AnyPath, nargs=-1, required=True, metavar="A B [C]...")
+@click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder: what they see.")
+@click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
+@click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
+@_threads
+@click.option(
+    "--within",
+    type=share,
+    default="3%",
+    show_default=True,
+    metavar="SHARE",
+    help="What counts as the same.",
+)
+@click.option(
+    "--max-time",
+    type=click.FloatRange(0, 86_400, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="The most timed seconds, over all of them.",
+)
+@click.option("--out", type=AnyPath, help="Keep the result, with every sample, in this file.")
+@_as_json
+def compare(
+    artifacts: tuple[Path, ...],
+    *,
+    data: Path | None,
+    images_dir: Path | None,
+    split: str | None,
+    threads: int | None,
+    within: float,
+    max_time: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Time artifacts in turn, in one run: is B faster than A, slower, or the same?"""
+    from runtime_bench.files import write_json
+    from runtime_bench.progress import time_bar
+    from runtime_bench.report import comparison_lines
+    from runtime_bench.side_by_side import compare_artifacts
+
+    if math.isnan(max_time):  # the one value that a range lets pass
+        raise UsageError("--max-time is no number; pass seconds")
+    dataset = _read_data(data, images_dir=images_dir, split=split, images=None, skip_bad=False)
+    with time_bar("Comparing", max_time) as show:
+        found = compare_artifacts(
+            artifacts,
+            pictures=[] if dataset is None else [one.path for one in dataset.pictures],
+            threads=threads,
+            within=within,
+            max_time_s=max_time,
+            on_round=lambda done_s: show(done_s, "or until it is settled"),
+        )
+    content = found.to_json()
+    if out is not None:
+        write_json(out, content)
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    else:
+        show_columns(comparison_lines(found))
 
 
 @click.command(
@@ -170,7 +254,7 @@ def predict(
             (picture.name, f"{len(d)} box" if len(d) == 1 else f"{len(d)} boxes")
             for picture, d in zip(pictures, found, strict=True)
         ]
-        _show_table([*rows, ("drawn in", str(out)), ("boxes in", str(json_path))])
+        show_table([*rows, ("drawn in", str(out)), ("boxes in", str(json_path))])
 
 
 @click.command(
@@ -192,7 +276,7 @@ def inspect(artifact: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(manifest_to_json(manifest), indent=2))
     else:
-        _show_table(manifest_rows(manifest))
+        show_table(manifest_rows(manifest))
 
 
 @click.command(
@@ -213,7 +297,7 @@ def doctor(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(install, indent=2))
     else:
-        _show_table(install_rows(install))
+        show_table(install_rows(install))
 
 
 @click.command(
@@ -255,6 +339,7 @@ def time_graphs(folder: Path, *, out: Path, threads: int | None, runs: int) -> N
 
 COMMANDS: dict[str, click.Command] = {
     "bench": bench,
+    "compare": compare,
     "predict": predict,
     "inspect": inspect,
     "time": time_graphs,
@@ -313,16 +398,3 @@ def _predictions(
             for picture, detections in zip(pictures, found, strict=True)
         ],
     }
-
-
-def _show_table(rows: Rows) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(value))  # Text: brackets are no markup
-    Console().print(table)

@@ -95,20 +95,50 @@ def time_in_turn(
     """
     if min_rounds < 2:
         raise EdgeError(f"min_rounds is {min_rounds}; a spread needs at least 2 rounds")
-    generator = np.random.default_rng(seed)
-    for arm in arms:
-        for _ in range(warmup_runs):
-            arm()
-    samples_s: list[list[float]] = [[] for _ in arms]
-    rounds, total_s = 0, 0.0
-    while rounds < 2 or (
-        total_s < max_time_s and (rounds < min_rounds or total_s < min_time_s)
+    turns = Turns(arms, seed=seed, warmup_runs=warmup_runs, clock=clock)
+    while turns.rounds < 2 or (
+        turns.total_s < max_time_s and (turns.rounds < min_rounds or turns.total_s < min_time_s)
     ):
-        for index in generator.permutation(len(arms)).tolist():
-            samples_s[index].append(time_once(arms[index], clock))
-            total_s += samples_s[index][-1]
-        rounds += 1
-    return tuple(tuple(times_s) for times_s in samples_s)
+        turns.take()
+    return turns.times_s
+
+
+class Turns:
+    """Arms that are timed once each in a round, in an order drawn anew for each round.
+
+    Attributes:
+        rounds: How many were made.
+        total_s: The sum of timed seconds, over all arms.
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[Callable[[], object]],
+        *,
+        seed: int,
+        warmup_runs: int = 3,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        """Warm the arms up; see `time_in_turn`."""
+        self.rounds, self.total_s = 0, 0.0
+        self._arms, self._clock = arms, clock
+        self._generator = np.random.default_rng(seed)
+        self._samples_s: list[list[float]] = [[] for _ in arms]
+        for arm in arms:
+            for _ in range(warmup_runs):
+                arm()
+
+    def take(self) -> None:
+        """Make one more round."""
+        for index in self._generator.permutation(len(self._arms)).tolist():
+            self._samples_s[index].append(time_once(self._arms[index], self._clock))
+            self.total_s += self._samples_s[index][-1]
+        self.rounds += 1
+
+    @property
+    def times_s(self) -> tuple[tuple[float, ...], ...]:
+        """For each arm its times in seconds, one per round."""
+        return tuple(tuple(times_s) for times_s in self._samples_s)
 
 
 def ratio_interval(
@@ -117,8 +147,9 @@ def ratio_interval(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the ratio of medians, for samples taken in turn.
+    """Return the interval of the ratio of medians, for samples taken in turn.
 
     A circular block bootstrap (Politis and Romano 1992): runs of about sqrt(n) rounds in a
     row are drawn with replacement, both models together, so that what neighbouring rounds
@@ -129,6 +160,7 @@ def ratio_interval(
         second_s: (n,) times of the second in the same rounds.
         seed: Of the draws.
         resamples: How many draws.
+        confidence: How often the interval is to hold the true ratio, in (0, 1).
     """
     first, second = np.asarray(first_s, dtype=float), np.asarray(second_s, dtype=float)
     rounds = len(first)
@@ -139,7 +171,7 @@ def ratio_interval(
     for done in range(0, resamples, at_once):
         rows = draw_blocks(rounds, min(at_once, resamples - done), generator)
         ratios.append(np.median(first[rows], axis=1) / np.median(second[rows], axis=1))
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
     return float(low), float(high)
 

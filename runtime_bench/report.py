@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runtime_bench.latency import percentile
+
 if TYPE_CHECKING:
     from runtime_bench.latency import LatencySamples
     from runtime_bench.manifest import Manifest
     from runtime_bench.result import BenchResult
+    from runtime_bench.side_by_side import SideBySide
 
 Rows = list[tuple[str, str]]
 
@@ -41,6 +44,25 @@ def bench_rows(result: BenchResult) -> Rows:
         rows.append(("skipped", _count(len(result.data.skipped), "entry", "entries")))
         rows += [("", line) for line in result.data.skipped]
     return rows
+
+
+def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
+    """Return the lines of a comparison's table, its head first."""
+    head = ("artifact", "input", "median", "of the first", "interval", "")
+    lines: list[tuple[str, ...]] = [head]
+    standings = [None, *zip(found.compared.standings, found.verdicts, strict=True)]
+    for path, facts, times_s, standing in zip(
+        found.paths, found.artifacts, found.compared.times_s, standings, strict=True
+    ):
+        shown = (path, _size(facts.input_size), ms(percentile(times_s, 50)))
+        if standing is None:
+            lines.append((*shown, "1", "", ""))
+            continue
+        stands, verdict = standing
+        low, high = stands.interval
+        words = f"same within {found.within:.1%}" if verdict == "same" else verdict
+        lines.append((*shown, f"{stands.ratio:.3f}", f"{low:.3f} to {high:.3f}", words))
+    return lines
 
 
 def manifest_rows(manifest: Manifest) -> Rows:

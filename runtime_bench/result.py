@@ -9,6 +9,7 @@ from typing import Literal, cast
 from runtime_bench.coco import Accuracy
 from runtime_bench.json_fields import JsonFields
 from runtime_bench.latency import LatencySamples
+from runtime_bench.manifest import MODEL_FILE, Manifest
 
 FORMAT = "xprune-edge result"
 VERSION = 1
@@ -52,6 +53,18 @@ class ArtifactFacts:
     size_bytes: int
     input_size: tuple[int, int]
     output: str
+
+
+def artifact_facts(manifest: Manifest) -> ArtifactFacts:
+    """Return what a result says of the artifact that a manifest describes."""
+    model = manifest.files[MODEL_FILE]
+    return ArtifactFacts(
+        model_name=manifest.model_name,
+        sha256=model.sha256,
+        size_bytes=model.size_bytes,
+        input_size=manifest.input.size,
+        output=manifest.output.kind,
+    )
 
 
 @dataclass(frozen=True)

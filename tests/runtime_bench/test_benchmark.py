@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime_bench.benchmark import latency_images, run_benchmark
+from runtime_bench.benchmark import run_benchmark
 from runtime_bench.dataset import Dataset, Picture, read_dataset
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import sha256_of
-from runtime_bench.manifest import InputSpec
 from runtime_bench.result import BenchSettings, from_json
 
 QUICK = BenchSettings(threads=1, warmup_runs=2, min_runs=3, min_time_s=0)
@@ -99,13 +98,3 @@ def test_a_changed_model_is_refused(artifact: Path, tmp_path: Path) -> None:
 
     with pytest.raises(EdgeError, match=r"model\.onnx"):
         run_benchmark(copy, settings=QUICK, progress=False)
-
-
-def test_images_in_memory_are_few(squares: Dataset) -> None:
-    """At most 50 pictures, and at most 64 MiB of them; always one."""
-    paths = [squares.pictures[0].path] * 60
-
-    assert len(latency_images(paths, InputSpec(size=(32, 64)))) == 50
-    assert len(latency_images(paths, InputSpec(size=(1024, 1024)))) == 5
-    assert latency_images([], InputSpec(size=(32, 64))) == []
-    assert latency_images(paths, InputSpec(size=(32, 64)))[0].shape == (1, 3, 32, 64)
