@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime_bench.cli_compare import compare, gate
+from runtime_bench.cli_options import AnyPath, json_option, read_data, threads_option
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.terminal import show_columns, show_table
+from runtime_bench.terminal import show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime_bench.dataset import Dataset
     from runtime_bench.detections import Detections
 
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
-
-AnyPath = click.Path(path_type=Path)
 
 
 class ShownError(click.ClickException):
@@ -52,25 +51,6 @@ class EdgeGroup(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-def share(text: str) -> float:
-    """Return a share of a whole from what people write: `5%` or `0.05`."""
-    try:
-        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        found = math.nan
-    if not 0 <= found <= 1:  # which nothing is that is no number
-        raise click.BadParameter(f"'{text}' is no share; write 5% or 0.05")
-    return found
-
-
-_threads = click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    help="Threads inside one operation.  [default: all that may be used]",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
-
-
 @click.command(
     epilog="""Examples:
 
@@ -84,7 +64,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, not
 @click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
 @click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
 @click.option("--images", type=click.IntRange(1), help="Use only the first N pictures.")
-@_threads
+@threads_option
 @click.option("--min-runs", type=click.IntRange(2), default=50, show_default=True)
 @click.option(
     "--min-time",
@@ -94,7 +74,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, not
     help="The least sum of timed seconds.",
 )
 @click.option("--out", type=AnyPath, help="Keep the result, with every sample, in this file.")
-@_as_json
+@json_option
 @click.option("--skip-bad", is_flag=True, help="List faulty pictures and boxes, and go on.")
 def bench(
     artifact: Path,
@@ -117,7 +97,7 @@ def bench(
 
     if math.isnan(min_time):  # the one value that a range lets pass
         raise UsageError("--min-time is no number; pass seconds")
-    dataset = _read_data(
+    dataset = read_data(
         data, images_dir=images_dir, split=split, images=images, skip_bad=skip_bad
     )
     settings = BenchSettings(threads=threads, min_runs=min_runs, min_time_s=min_time)
@@ -129,79 +109,6 @@ def bench(
         click.echo(json.dumps(content, indent=2))
     else:
         show_table(bench_rows(result))
-
-
-@click.command(
-    epilog="""Examples:
-
-\b
-  xprune-edge compare runs/a/unpruned runs/a/artifact
-  xprune-edge compare yesterday today --data coco/instances.json --within 2%
-
-It ends when every artifact is known to be faster or slower by more than
---within, or the same; intervals hold for all looks together, in 95 % of
-comparisons. What is not settled in --max-time is undecided.
-"""
-)
-@click.argument("artifacts", type=AnyPath, nargs=-1, required=True, metavar="A B [C]...")
-@click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder: what they see.")
-@click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
-@click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
-@_threads
-@click.option(
-    "--within",
-    type=share,
-    default="3%",
-    show_default=True,
-    metavar="SHARE",
-    help="What counts as the same.",
-)
-@click.option(
-    "--max-time",
-    type=click.FloatRange(0, 86_400, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="The most timed seconds, over all of them.",
-)
-@click.option("--out", type=AnyPath, help="Keep the result, with every sample, in this file.")
-@_as_json
-def compare(
-    artifacts: tuple[Path, ...],
-    *,
-    data: Path | None,
-    images_dir: Path | None,
-    split: str | None,
-    threads: int | None,
-    within: float,
-    max_time: float,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Time artifacts in turn, in one run: is B faster than A, slower, or the same?"""
-    from runtime_bench.files import write_json
-    from runtime_bench.progress import time_bar
-    from runtime_bench.report import comparison_lines
-    from runtime_bench.side_by_side import compare_artifacts
-
-    if math.isnan(max_time):  # the one value that a range lets pass
-        raise UsageError("--max-time is no number; pass seconds")
-    dataset = _read_data(data, images_dir=images_dir, split=split, images=None, skip_bad=False)
-    with time_bar("Comparing", max_time) as show:
-        found = compare_artifacts(
-            artifacts,
-            pictures=[] if dataset is None else [one.path for one in dataset.pictures],
-            threads=threads,
-            within=within,
-            max_time_s=max_time,
-            on_round=lambda done_s: show(done_s, "or until it is settled"),
-        )
-    content = found.to_json()
-    if out is not None:
-        write_json(out, content)
-    if as_json:
-        click.echo(json.dumps(content, indent=2))
-    else:
-        show_columns(comparison_lines(found))
 
 
 @click.command(
@@ -223,7 +130,7 @@ def compare(
 )
 @click.option("--conf", type=click.FloatRange(0, 1), help="Show boxes from this score on.")
 @click.option("--json", "json_path", type=AnyPath, help="Write the boxes here, not to stdout.")
-@_threads
+@threads_option
 def predict(
     artifact: Path,
     *,
@@ -266,7 +173,7 @@ def predict(
 """
 )
 @click.argument("artifact", type=AnyPath)
-@_as_json
+@json_option
 def inspect(artifact: Path, *, as_json: bool) -> None:
     """Say what ARTIFACT is: model, classes, input, output, files, and how it was made."""
     from runtime_bench.manifest import manifest_to_json, read_manifest
@@ -287,7 +194,7 @@ def inspect(artifact: Path, *, as_json: bool) -> None:
   xprune-edge doctor --json
 """
 )
-@_as_json
+@json_option
 def doctor(*, as_json: bool) -> None:
     """Say what this machine has and lacks: cores, memory, packages, execution providers."""
     from runtime_bench.doctor import describe_install
@@ -315,7 +222,7 @@ with the same command.
 )
 @click.argument("folder", type=AnyPath)
 @click.option("--out", type=AnyPath, required=True, help="Where the timings go.")
-@_threads
+@threads_option
 @click.option(
     "--runs",
     type=click.IntRange(5, 10_000),
@@ -340,6 +247,7 @@ def time_graphs(folder: Path, *, out: Path, threads: int | None, runs: int) -> N
 COMMANDS: dict[str, click.Command] = {
     "bench": bench,
     "compare": compare,
+    "gate": gate,
     "predict": predict,
     "inspect": inspect,
     "time": time_graphs,
@@ -350,35 +258,6 @@ COMMANDS: dict[str, click.Command] = {
 @click.group(cls=EdgeGroup, commands=COMMANDS)
 def main() -> None:
     """Run, time and score detectors that xprune-edge exported, on this device."""
-
-
-def _read_data(
-    data: Path | None,
-    *,
-    images_dir: Path | None,
-    split: str | None,
-    images: int | None,
-    skip_bad: bool,
-) -> Dataset | None:
-    """Read the pictures that the options of `bench` ask for."""
-    from dataclasses import replace
-
-    from runtime_bench.dataset import read_dataset, verify_pictures
-
-    if data is None:
-        options = {"--images-dir": images_dir, "--split": split, "--images": images}
-        for option, value in options.items():
-            if value is not None:
-                raise UsageError(f"{option} speaks of pictures, but there are none; add --data")
-        return None
-    dataset = read_dataset(data, images_dir=images_dir, split=split or "val", skip_bad=skip_bad)
-    if images is not None and images > len(dataset.pictures):
-        raise UsageError(
-            f"--images is {images}, but {data} has {len(dataset.pictures)}; ask for fewer"
-        )
-    dataset = replace(dataset, pictures=dataset.pictures[:images])
-    # Without --skip-bad a bad picture ends the run when its turn comes; no need to look twice.
-    return verify_pictures(dataset, skip_bad=True) if skip_bad else dataset
 
 
 def _predictions(

@@ -171,8 +171,33 @@ def ratio_interval(
     for done in range(0, resamples, at_once):
         rows = draw_blocks(rounds, min(at_once, resamples - done), generator)
         ratios.append(np.median(first[rows], axis=1) / np.median(second[rows], axis=1))
+    return ends_of(np.concatenate(ratios), confidence)
+
+
+def medians(
+    samples: Sequence[float],
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> npt.NDArray[np.float64]:
+    """Return (resamples,) medians of samples drawn in blocks, as for `ratio_interval`."""
+    values = np.asarray(samples, dtype=float)
+    at_once = max(1, LARGEST_DRAW // len(values))
+    return np.concatenate(
+        [
+            np.median(
+                values[draw_blocks(len(values), min(at_once, resamples - done), generator)],
+                axis=1,
+            )
+            for done in range(0, resamples, at_once)
+        ]
+    )
+
+
+def ends_of(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Return between which values that share of them lies, as much left out on either side."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from runtime_bench.compare import Turns, ratio_interval
 from runtime_bench.latency import Clock
 
 Verdict = Literal["faster", "slower", "same", "undecided"]
+Times = tuple[tuple[float, ...], ...]
+Found = TypeVar("Found")
 
 CONFIDENCE = 0.95
 # The last look is at the time limit, each other one at half the time of the next.
@@ -65,38 +67,40 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What a comparison found.
+class Looked(Generic[Found]):
+    """What looks at models in turn led to.
 
     Attributes:
         times_s: For each model its times in seconds, one per round.
-        standings: Of each model but the first one, in order.
+        found: What the last look found.
         looks: How many there were.
     """
 
-    times_s: tuple[tuple[float, ...], ...]
-    standings: tuple[Standing, ...]
+    times_s: Times
+    found: Found
     looks: int
 
 
-def compare_with_looks(
+def look_in_turn(
     arms: Sequence[Callable[[], object]],
-    settled: Callable[[Standing], bool],
+    judge: Callable[[Times], Found],
+    settled: Callable[[Found], bool],
     *,
     max_time_s: float,
     seed: int = 0,
     clock: Clock = time.perf_counter,
     on_round: Callable[[float], object] = lambda done_s: None,
-) -> Compared:
-    """Time models in turn until every one but the first is settled, or the time is up.
+) -> Looked[Found]:
+    """Time models in turn until what a look finds is settled, or the time is up.
 
     Args:
-        arms: Inferences on inputs that are already in memory; the first one is what the
-            others are compared with.
-        settled: Of a standing, whether it is.
+        arms: Inferences on inputs that are already in memory.
+        judge: Of the times so far, one tuple per arm; its intervals are to hold for all looks
+            together, as `confidence_for` has them.
+        settled: Whether that suffices.
         max_time_s: No round begins after this many timed seconds, over all arms, but for a
             least number of rounds.
-        seed: Of the orders, and of the intervals.
+        seed: Of the orders.
         clock: A monotonic clock in seconds; tests pass a fake one.
         on_round: Called with the timed seconds after each round, for progress.
     """
@@ -109,10 +113,10 @@ def compare_with_looks(
         if turns.rounds < LEAST_ROUNDS and at_s < max_time_s:
             continue
         looks += 1
-        standings = standings_of(turns.times_s, seed=seed)
-        if all(settled(standing) for standing in standings):
+        found = judge(turns.times_s)
+        if settled(found):
             break
-    return Compared(turns.times_s, standings, looks)
+    return Looked(turns.times_s, found, looks)
 
 
 def look_times(max_time_s: float) -> tuple[float, ...]:
@@ -120,12 +124,17 @@ def look_times(max_time_s: float) -> tuple[float, ...]:
     return tuple(max_time_s / 2**halvings for halvings in range(LOOKS - 1, -1, -1))
 
 
+def confidence_for(intervals: int, *, looks: int = LOOKS) -> float:
+    """Return the confidence of one interval, of so many at each of `looks` looks."""
+    return 1 - (1 - CONFIDENCE) / (looks * intervals)
+
+
 def standings_of(
     times_s: Sequence[Sequence[float]], *, seed: int = 0, looks: int = LOOKS
 ) -> tuple[Standing, ...]:
     """Return how each model but the first one stands, at one of `looks` looks."""
     first_s, *others_s = times_s
-    confidence = 1 - (1 - CONFIDENCE) / (looks * len(others_s))
+    confidence = confidence_for(len(others_s), looks=looks)
     return tuple(
         Standing(
             ratio=float(np.median(other_s) / np.median(first_s)),

@@ -50,7 +50,7 @@ def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
     """Return the lines of a comparison's table, its head first."""
     head = ("artifact", "input", "median", "of the first", "interval", "")
     lines: list[tuple[str, ...]] = [head]
-    standings = [None, *zip(found.compared.standings, found.verdicts, strict=True)]
+    standings = [None, *zip(found.compared.found, found.verdicts, strict=True)]
     for path, facts, times_s, standing in zip(
         found.paths, found.artifacts, found.compared.times_s, standings, strict=True
     ):

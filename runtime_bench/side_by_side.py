@@ -10,7 +10,7 @@ from pathlib import Path
 from runtime_bench.detector import check_session
 from runtime_bench.errors import UsageError
 from runtime_bench.inputs import Images, timed_inputs
-from runtime_bench.looks import Compared, Verdict, compare_with_looks
+from runtime_bench.looks import Looked, Standing, Verdict, look_in_turn, standings_of
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import model_path, read_manifest
 from runtime_bench.result import ArtifactFacts, LatencyInput, artifact_facts
@@ -43,18 +43,18 @@ class SideBySide:
     threads: int
     latency_input: LatencyInput
     machine: dict[str, object]
-    compared: Compared
+    compared: Looked[tuple[Standing, ...]]
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """Of each artifact but the first one."""
-        return tuple(one.last_verdict(self.within) for one in self.compared.standings)
+        return tuple(one.last_verdict(self.within) for one in self.compared.found)
 
     def to_json(self) -> dict[str, object]:
         """Return what is written to a file."""
         standings = [
             {"ratio": one.ratio, "interval": list(one.interval), "verdict": verdict}
-            for one, verdict in zip(self.compared.standings, self.verdicts, strict=True)
+            for one, verdict in zip(self.compared.found, self.verdicts, strict=True)
         ]
         artifacts = [
             {
@@ -121,9 +121,10 @@ def compare_artifacts(
         check_session(session, manifest)
         sessions.append(session)
         arms.append(_runner(session, timed_inputs(pictures, manifest.input)))
-    compared = compare_with_looks(
+    compared = look_in_turn(
         arms,
-        lambda standing: standing.verdict(within) is not None,
+        standings_of,
+        lambda standings: all(one.verdict(within) is not None for one in standings),
         max_time_s=max_time_s,
         on_round=on_round,
     )

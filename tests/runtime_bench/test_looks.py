@@ -9,7 +9,7 @@ from runtime_bench import looks
 from runtime_bench.looks import (
     LOOKS,
     Standing,
-    compare_with_looks,
+    look_in_turn,
     look_times,
     standings_of,
 )
@@ -42,9 +42,11 @@ def test_it_ends_with_the_first_look_that_settles_all() -> None:
     fake = FakeTime()
     arms = [fake.arm(str(takes), takes) for takes in (2.0, 1.0, 3.0)]
 
-    found = compare_with_looks(arms, lambda one: True, max_time_s=64 * 30.0, clock=fake.clock)
+    found = look_in_turn(
+        arms, standings_of, lambda found: True, max_time_s=64 * 30.0, clock=fake.clock
+    )
 
-    assert [one.ratio for one in found.standings] == [0.5, 1.5]
+    assert [one.ratio for one in found.found] == [0.5, 1.5]
     assert (found.looks, len(found.times_s[0])) == (1, 20)
 
 
@@ -53,9 +55,10 @@ def test_what_is_never_settled_ends_at_the_limit() -> None:
     fake = FakeTime()
     told: list[float] = []
 
-    found = compare_with_looks(
+    found = look_in_turn(
         [fake.arm("a", 1.0), fake.arm("b", 1.0)],
-        lambda one: False,
+        standings_of,
+        lambda found: False,
         max_time_s=640.0,
         clock=fake.clock,
         on_round=told.append,
@@ -71,9 +74,10 @@ def test_slow_models_get_five_rounds() -> None:
     """However slow they are, something is known of how times spread."""
     fake = FakeTime()
 
-    found = compare_with_looks(
+    found = look_in_turn(
         [fake.arm("a", 60.0), fake.arm("b", 60.0)],
-        lambda one: False,
+        standings_of,
+        lambda found: False,
         max_time_s=10.0,
         clock=fake.clock,
     )

@@ -27,8 +27,8 @@ def test_each_is_compared_with_the_first(artifact: Path) -> None:
     assert len(found.compared.times_s) == 3
     assert len({len(times_s) for times_s in found.compared.times_s}) == 1
     assert len(found.verdicts) == 2
-    low, high = found.compared.standings[0].interval
-    assert low < found.compared.standings[0].ratio < high
+    low, high = found.compared.found[0].interval
+    assert low < found.compared.found[0].ratio < high
 
 
 def test_the_command_shows_and_keeps_it(artifact: Path, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Options that several of the device's commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtime_bench.dataset import Dataset
+
+AnyPath = click.Path(path_type=Path)
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Threads inside one operation.  [default: all that may be used]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
+
+
+def share(text: str) -> float:
+    """Return a share of a whole from what people write: `5%` or `0.05`."""
+    from runtime_bench.limits import share as read_share
+
+    try:
+        return read_share(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def read_data(
+    data: Path | None,
+    *,
+    images_dir: Path | None,
+    split: str | None,
+    images: int | None,
+    skip_bad: bool,
+) -> Dataset | None:
+    """Read the pictures that `--data` and what goes with it ask for; None without it."""
+    from dataclasses import replace
+
+    from runtime_bench.dataset import read_dataset, verify_pictures
+
+    if data is None:
+        options = {"--images-dir": images_dir, "--split": split, "--images": images}
+        for option, value in options.items():
+            if value is not None:
+                raise UsageError(f"{option} speaks of pictures, but there are none; add --data")
+        return None
+    dataset = read_dataset(data, images_dir=images_dir, split=split or "val", skip_bad=skip_bad)
+    if images is not None and images > len(dataset.pictures):
+        raise UsageError(
+            f"--images is {images}, but {data} has {len(dataset.pictures)}; ask for fewer"
+        )
+    dataset = replace(dataset, pictures=dataset.pictures[:images])
+    # Without --skip-bad a bad picture ends the run when its turn comes; no need to look twice.
+    return verify_pictures(dataset, skip_bad=True) if skip_bad else dataset
