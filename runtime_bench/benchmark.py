@@ -15,11 +15,14 @@ from runtime_bench.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import Manifest, model_path, read_manifest
 from runtime_bench.memory import peak_memory
+from runtime_bench.profile import node_times
 from runtime_bench.result import BenchResult, BenchSettings, DataFacts, artifact_facts
 from runtime_bench.session import Session, open_session
-from runtime_bench.settings import SessionSettings
 
 __all__ = ["BenchSettings", "run_benchmark"]
+
+# Which provider ran what does not change from run to run.
+PROFILED_RUNS = 5
 
 
 def run_benchmark(
@@ -50,7 +53,7 @@ def run_benchmark(
     if matched is not None and not pictures:
         pictures = [picture.path for picture in matched.pictures]
     machine = describe_machine()
-    session = open_session(model_path(artifact), _session_settings(settings))
+    session = open_session(model_path(artifact), settings.session)
     check_session(session, manifest)
     images = timed_inputs(pictures, manifest.input)
     first_run_s = time_once(lambda: session.run(images[0]))
@@ -74,7 +77,11 @@ def run_benchmark(
             size=manifest.input.size,
             threads=session.threads,
             provider=settings.provider,
+            provider_options=settings.provider_options,
         ),
+        providers=node_times(
+            model_path(artifact), images, settings.session, runs=PROFILED_RUNS
+        ).by_provider,
     )
 
 
@@ -107,10 +114,6 @@ def _score(
         return None
     found = detect_all(session.run, manifest, dataset.pictures, progress=progress)
     return average_precision(dataset.pictures, found, manifest.names)
-
-
-def _session_settings(settings: BenchSettings) -> SessionSettings:
-    return SessionSettings(provider=settings.provider, threads=settings.threads)
 
 
 def _data_facts(dataset: Dataset) -> DataFacts:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime_bench.cli_compare import compare, gate
-from runtime_bench.cli_options import AnyPath, json_option, read_data, threads_option
+from runtime_bench.cli_options import (
+    AnyPath,
+    json_option,
+    read_data,
+    session_options,
+    threads_option,
+)
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.terminal import show_table
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime_bench.detections import Detections
+    from runtime_bench.settings import SessionSettings
 
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
@@ -64,7 +71,7 @@ class EdgeGroup(click.Group):
 @click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
 @click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
 @click.option("--images", type=click.IntRange(1), help="Use only the first N pictures.")
-@threads_option
+@session_options
 @click.option("--min-runs", type=click.IntRange(2), default=50, show_default=True)
 @click.option(
     "--min-time",
@@ -83,7 +90,7 @@ def bench(
     images_dir: Path | None,
     split: str | None,
     images: int | None,
-    threads: int | None,
+    session: SessionSettings,
     min_runs: int,
     min_time: float,
     out: Path | None,
@@ -100,7 +107,13 @@ def bench(
     dataset = read_data(
         data, images_dir=images_dir, split=split, images=images, skip_bad=skip_bad
     )
-    settings = BenchSettings(threads=threads, min_runs=min_runs, min_time_s=min_time)
+    settings = BenchSettings(
+        threads=session.threads,
+        min_runs=min_runs,
+        min_time_s=min_time,
+        provider=session.provider,
+        provider_options=session.provider_options,
+    )
     result = run_benchmark(artifact, dataset=dataset, settings=settings)
     content = result.to_json()
     if out is not None:

@@ -13,8 +13,8 @@ from runtime_bench.cli_options import (
     AnyPath,
     json_option,
     read_data,
+    session_options,
     share,
-    threads_option,
 )
 from runtime_bench.errors import UsageError
 from runtime_bench.terminal import show_columns
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runtime_bench.gate import Gated
     from runtime_bench.limits import Limits
     from runtime_bench.result import BenchResult
+    from runtime_bench.settings import SessionSettings
 
 REGRESSION, UNDECIDED = 3, 4
 _amount = click.FloatRange(0)
@@ -44,7 +45,7 @@ comparisons. What is not settled in --max-time is undecided.
 @click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder: what they see.")
 @click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
 @click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
-@threads_option
+@session_options
 @click.option(
     "--within",
     type=share,
@@ -68,7 +69,7 @@ def compare(
     data: Path | None,
     images_dir: Path | None,
     split: str | None,
-    threads: int | None,
+    session: SessionSettings,
     within: float,
     max_time: float,
     out: Path | None,
@@ -87,7 +88,7 @@ def compare(
         found = compare_artifacts(
             artifacts,
             pictures=[] if dataset is None else [one.path for one in dataset.pictures],
-            threads=threads,
+            session=session,
             within=within,
             max_time_s=max_time,
             on_round=lambda done_s: show(done_s, "or until it is settled"),
@@ -129,7 +130,7 @@ candidate, which is what CI should use; --baseline is a file from
 @click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
 @click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
 @click.option("--images", type=click.IntRange(1), help="Use only the first N pictures.")
-@threads_option
+@session_options
 @click.option(
     "--max-time",
     type=click.FloatRange(0, 86_400, min_open=True),
@@ -159,7 +160,7 @@ def gate(
     images_dir: Path | None,
     split: str | None,
     images: int | None,
-    threads: int | None,
+    session: SessionSettings,
     max_time: float,
     undecided: str | None,
     out: Path | None,
@@ -188,7 +189,7 @@ def gate(
             reference=reference,
             baseline=stored,
             dataset=dataset,
-            threads=threads,
+            session=session,
             max_time_s=max_time,
             on_round=lambda done_s: show(done_s, "or until it is decided"),
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runtime_bench.errors import UsageError
+from runtime_bench.providers import CPU, read_options
+from runtime_bench.settings import SessionSettings
 
 if TYPE_CHECKING:
     from runtime_bench.dataset import Dataset
@@ -20,6 +24,41 @@ threads_option = click.option(
     help="Threads inside one operation.  [default: all that may be used]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, not a table.")
+
+
+def session_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Give a command `--threads` and `--provider`, as one argument `session`."""
+
+    @threads_option
+    @click.option(
+        "--provider",
+        default=CPU,
+        show_default=True,
+        help="What computes: cpu, cuda, openvino, ... (`doctor` lists them).",
+    )
+    @click.option(
+        "--provider-option",
+        "provider_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the provider; may be given again.",
+    )
+    @functools.wraps(command)
+    def with_session(
+        *arguments: object,
+        threads: int | None,
+        provider: str,
+        provider_options: tuple[str, ...],
+        **others: object,
+    ) -> object:
+        session = SessionSettings(
+            provider=provider,
+            provider_options=tuple(read_options(provider_options).items()),
+            threads=threads,
+        )
+        return command(*arguments, session=session, **others)
+
+    return with_session
 
 
 def share(text: str) -> float:

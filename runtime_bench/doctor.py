@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_bench.machine import describe_machine, package_version
+from runtime_bench.providers import PROVIDERS
 
 PROJECT = "xprune-edge"
 BASE = "base"
@@ -52,6 +53,11 @@ def describe_install() -> dict[str, object]:
             {"name": p.name, "brought_by": p.brought_by, "version": p.version} for p in packages
         ],
         "providers": providers,
+        "other_providers": {
+            name: provider.comes_with
+            for name, provider in PROVIDERS.items()
+            if provider.name not in (providers or ())
+        },
         "lacking": lacking,
     }
 

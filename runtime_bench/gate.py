@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -115,7 +115,7 @@ def run_gate(
     reference: Path | None = None,
     baseline: BenchResult | None = None,
     dataset: Dataset | None = None,
-    threads: int | None = None,
+    session: SessionSettings | None = None,
     max_time_s: float,
     on_round: Callable[[float], object] = lambda done_s: None,
 ) -> Gated:
@@ -127,7 +127,7 @@ def run_gate(
         reference: Another artifact, which is measured now as well.
         baseline: A stored result instead.
         dataset: Pictures to be timed on, and labelled ones for AP.
-        threads: Threads inside one operation; None for all that this process may use.
+        session: How onnxruntime is to run.
         max_time_s: The most timed seconds, over both.
         on_round: Called with the timed seconds after each round, for progress.
 
@@ -138,7 +138,7 @@ def run_gate(
     check_request(limits, reference=reference, baseline=baseline, dataset=dataset)
     machine = describe_machine()
     # Threads that wait actively would eat the cores of the session whose turn it is.
-    settings = SessionSettings(threads=threads, spinning=reference is None)
+    settings = replace(session or SessionSettings(), spinning=reference is None)
     new = _Measured(candidate, settings, dataset)
     old = None if reference is None else _Measured(reference, settings, dataset)
     if baseline is not None:
@@ -237,6 +237,7 @@ class _Measured:
             size=self.manifest.input.size,
             threads=self.session.threads,
             provider=self._settings.provider,
+            provider_options=self._settings.provider_options,
         )
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime_bench.errors import EdgeError
@@ -28,6 +28,7 @@ def peak_memory(
     size: tuple[int, int],
     threads: int | None = None,
     provider: str = "cpu",
+    provider_options: Sequence[tuple[str, str]] = (),
     process_folder: Path = PROCESS_FOLDER,
 ) -> int | None:
     """Return the peak resident memory, in bytes, of a fresh process that runs `model`.
@@ -39,6 +40,7 @@ def peak_memory(
         size: (height, width) of the input in pixels.
         threads: Threads inside one operation; None for all that the process may use.
         provider: The execution provider by our own short name.
+        provider_options: Its options as pairs.
         process_folder: Where the kernel tells about a process; tests pass another.
 
     Returns:
@@ -52,6 +54,7 @@ def peak_memory(
     height, width = size
     command = [sys.executable, "-m", "runtime_bench.memory", str(model.absolute())]
     command += ["--height", str(height), "--width", str(width), "--provider", provider]
+    command += [f"--provider-option={key}={value}" for key, value in provider_options]
     if threads is not None:
         command += ["--threads", str(threads)]
     try:
@@ -112,6 +115,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, required=True)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--provider", default="cpu")
+    parser.add_argument("--provider-option", action="append", default=[])
     parser.add_argument("--threads", type=int)
     asked = parser.parse_args()
     try:
@@ -125,10 +129,15 @@ def _load_and_run(asked: argparse.Namespace) -> None:
     # Imported here, so that the parent, which only starts this process, needs neither.
     import numpy as np
 
+    from runtime_bench.providers import read_options
     from runtime_bench.session import open_session
     from runtime_bench.settings import SessionSettings
 
-    settings = SessionSettings(provider=asked.provider, threads=asked.threads)
+    settings = SessionSettings(
+        provider=asked.provider,
+        provider_options=tuple(read_options(asked.provider_option).items()),
+        threads=asked.threads,
+    )
     session = open_session(asked.model, settings)
     noise = np.random.default_rng(0).random((1, 3, asked.height, asked.width), dtype=np.float32)
     for _ in range(RUNS):

@@ -49,12 +49,22 @@ class NodeTime:
         source: The node (or value) of the file that it comes from; None for a change of
             layout, which comes from no node.
         time_s: Median over the runs of the seconds that it took in one run.
+        provider: The execution provider that ran it, by onnxruntime's name.
     """
 
     name: str
     op_type: str
     source: str | None
     time_s: float
+    provider: str = ""
+
+
+@dataclass(frozen=True)
+class ProviderShare:
+    """What an execution provider ran: how many nodes, and what share of their time."""
+
+    nodes: int
+    time_share: float
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,20 @@ class NodeTimes:
     def total_s(self) -> float:
         """The sum of the times of all nodes, without what is between them."""
         return sum(node.time_s for node in self.nodes)
+
+    @property
+    def by_provider(self) -> dict[str, ProviderShare]:
+        """What each execution provider ran, the busiest first."""
+        total_s = self.total_s or 1.0
+        counts: dict[str, int] = defaultdict(int)
+        times_s: dict[str, float] = defaultdict(float)
+        for node in self.nodes:
+            counts[node.provider] += 1
+            times_s[node.provider] += node.time_s
+        return {
+            name: ProviderShare(counts[name], time_s / total_s)
+            for name, time_s in sorted(times_s.items(), key=lambda entry: -entry[1])
+        }
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -154,7 +178,7 @@ def read_profile(events: object, *, runs: int) -> NodeTimes:
         (event for event in trace if _is_kernel(event)), key=lambda event: int(event["ts"])
     )
     # A node inside a loop runs several times in one run; its times are added.
-    samples_us: dict[tuple[str, str, str], list[int]] = {}
+    samples_us: dict[tuple[str, str, str, str], list[int]] = {}
     run = 0
     for event in kernels:
         while run < runs and event["ts"] > whole[run][1]:
@@ -169,8 +193,9 @@ def read_profile(events: object, *, runs: int) -> NodeTimes:
             op_type=op_type,
             source=source_of(name, op_type),
             time_s=statistics.median(durations_us) * 1e-6,
+            provider=provider,
         )
-        for (name, op_type, _), durations_us in samples_us.items()
+        for (name, op_type, provider, _), durations_us in samples_us.items()
     )
     run_us = statistics.median(end_us - start_us for start_us, end_us in whole)
     return NodeTimes(nodes=nodes, run_s=run_us * 1e-6)
@@ -197,8 +222,9 @@ def _is_kernel(event: dict[str, Any]) -> bool:
     return event.get("cat") == "Node" and str(event.get("name")).endswith(_KERNEL)
 
 
-def _key(event: dict[str, Any]) -> tuple[str, str, str]:
+def _key(event: dict[str, Any]) -> tuple[str, str, str, str]:
     details = event.get("args", {})
     name = str(event["name"]).removesuffix(_KERNEL)
     # The index tells apart nodes without a name.
-    return name, str(details.get("op_name", "")), str(details.get("node_index", ""))
+    op_type, provider = str(details.get("op_name", "")), str(details.get("provider", ""))
+    return name, op_type, provider, str(details.get("node_index", ""))

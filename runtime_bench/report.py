@@ -10,6 +10,7 @@ from runtime_bench.latency import percentile
 if TYPE_CHECKING:
     from runtime_bench.latency import LatencySamples
     from runtime_bench.manifest import Manifest
+    from runtime_bench.profile import ProviderShare
     from runtime_bench.result import BenchResult
     from runtime_bench.side_by_side import SideBySide
 
@@ -25,6 +26,7 @@ def bench_rows(result: BenchResult) -> Rows:
         ("model", f"{artifact.model_name}, {megabytes(artifact.size_bytes)}"),
         ("input", f"{_size(artifact.input_size)} px (height x width)"),
         ("runs on", f"{result.provider}, {_count(result.threads, 'thread')}"),
+        *_provider_rows(result.providers or {}),
     ]
     if result.accuracy is not None:
         scored = result.accuracy
@@ -44,6 +46,16 @@ def bench_rows(result: BenchResult) -> Rows:
         rows.append(("skipped", _count(len(result.data.skipped), "entry", "entries")))
         rows += [("", line) for line in result.data.skipped]
     return rows
+
+
+def _provider_rows(providers: Mapping[str, ProviderShare]) -> Rows:
+    """Return what each provider ran, where it was not one for all."""
+    if len(providers) < 2:
+        return []
+    return [
+        ("", f"{name}: {_count(share.nodes, 'node')}, {share.time_share:.0%} of the time")
+        for name, share in providers.items()
+    ]
 
 
 def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
@@ -108,6 +120,10 @@ def install_rows(install: Mapping[str, Any]) -> Rows:
         rows.append((package["name"], f"{version}{part}"))
     providers = install["providers"]
     rows.append(("providers", UNKNOWN if providers is None else ", ".join(providers)))
+    rows += [
+        (f"provider {name}", f"not here; it comes with: {words}")
+        for name, words in install["other_providers"].items()
+    ]
     lacking = install["lacking"] or ["nothing"]
     rows += [("lacking" if index == 0 else "", line) for index, line in enumerate(lacking)]
     return rows

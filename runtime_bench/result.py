@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
@@ -10,6 +11,8 @@ from runtime_bench.coco import Accuracy
 from runtime_bench.json_fields import JsonFields
 from runtime_bench.latency import LatencySamples
 from runtime_bench.manifest import MODEL_FILE, Manifest
+from runtime_bench.profile import ProviderShare
+from runtime_bench.settings import SessionSettings
 
 FORMAT = "xprune-edge result"
 VERSION = 1
@@ -35,6 +38,7 @@ class BenchSettings:
         min_runs: The least number of timed runs.
         min_time_s: The least sum of timed seconds.
         provider: The execution provider by our own short name.
+        provider_options: Its options as pairs.
     """
 
     threads: int | None = None
@@ -42,6 +46,16 @@ class BenchSettings:
     min_runs: int = 50
     min_time_s: float = 3.0
     provider: str = "cpu"
+    provider_options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def session(self) -> SessionSettings:
+        """How onnxruntime is to run."""
+        return SessionSettings(
+            provider=self.provider,
+            provider_options=self.provider_options,
+            threads=self.threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class BenchResult:
         load_time_s: From the file to a session that can run.
         first_run_s: The first run of all, which is slower.
         peak_memory_bytes: Of a process that loads and runs the model; None if unknown.
+        providers: What each execution provider ran, by onnxruntime's name; a provider leaves to
+            the CPU what it cannot run. None in results of an earlier version.
     """
 
     artifact: ArtifactFacts
@@ -106,6 +122,7 @@ class BenchResult:
     load_time_s: float
     first_run_s: float
     peak_memory_bytes: int | None
+    providers: Mapping[str, ProviderShare] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the content of a result file; percentiles are there for people to read."""
@@ -113,8 +130,9 @@ class BenchResult:
             "format": FORMAT,
             "version": VERSION,
             "artifact": {**asdict(self.artifact), "input_size": list(self.artifact.input_size)},
-            "settings": asdict(self.settings),
+            "settings": _settings_to_json(self.settings),
             "provider": self.provider,
+            **_providers_to_json(self.providers),
             "threads": self.threads,
             "machine": self.machine,
             "data": None if self.data is None else _data_to_json(self.data),
@@ -166,9 +184,23 @@ def from_json(value: object, *, source: str = "result") -> BenchResult:
         peak_memory_bytes=(
             fields.integer(PEAK, least=0, most=MOST_COUNTED) if PEAK in known else None
         ),
+        providers=_read_providers(fields) if "providers" in fields.left() else None,
     )
     fields.finish()
     return result
+
+
+def _settings_to_json(settings: BenchSettings) -> dict[str, object]:
+    content = asdict(settings)
+    del content["provider_options"]
+    options = dict(settings.provider_options)
+    return {**content, "provider_options": options} if options else content
+
+
+def _providers_to_json(providers: Mapping[str, ProviderShare] | None) -> dict[str, object]:
+    if providers is None:
+        return {}
+    return {"providers": {name: asdict(share) for name, share in providers.items()}}
 
 
 def _data_to_json(data: DataFacts) -> dict[str, object]:
@@ -204,9 +236,30 @@ def _read_settings(fields: JsonFields, content: object) -> BenchSettings:
         min_runs=fields.integer("min_runs", least=2, most=MOST_COUNTED),
         min_time_s=fields.number("min_time_s", least=0, most=LONGEST_TIME_S),
         provider=fields.text("provider"),
+        provider_options=_read_options(fields),
     )
     fields.finish()
     return settings
+
+
+def _read_options(fields: JsonFields) -> tuple[tuple[str, str], ...]:
+    if "provider_options" not in fields.left():  # of an earlier version
+        return ()
+    options = fields.child("provider_options")
+    pairs = tuple((name, options.text(name)) for name in options.left())
+    options.finish()
+    return pairs
+
+
+def _read_providers(fields: JsonFields) -> dict[str, ProviderShare]:
+    shares = {}
+    for name, entry in fields.children("providers").items():
+        shares[name] = ProviderShare(
+            nodes=entry.integer("nodes", least=0, most=MOST_COUNTED),
+            time_share=entry.number("time_share", least=0, most=1),
+        )
+        entry.finish()
+    return shares
 
 
 def _read_data(parent: JsonFields) -> DataFacts:

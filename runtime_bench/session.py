@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.processors import available_threads
+from runtime_bench.providers import find_provider
 
 # onnxruntime from 1.29 on sends telemetry from a thread of its own unless it is told not to
 # before it is imported.
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime_bench.settings import SessionSettings
-
-PROVIDERS: dict[str, str] = {
-    "cpu": "CPUExecutionProvider",
-}
 
 OPTIMISATIONS: dict[str, ort.GraphOptimizationLevel] = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -137,7 +134,7 @@ def open_session(
         UsageError: If a setting has a value that cannot be.
     """
     what = f"'{model}'" if isinstance(model, Path) else "the model"
-    provider = _find_provider(settings.provider)
+    provider = _installed_provider(settings.provider)
     threads = _check_threads(settings.threads)
     options = _session_options(settings, threads)
     if isinstance(model, Path) and not model.is_file():
@@ -147,7 +144,7 @@ def open_session(
         session = ort.InferenceSession(
             str(model) if isinstance(model, Path) else model,
             options,
-            providers=[provider],
+            providers=[(provider, dict(settings.provider_options))],
             enable_fallback=0,  # else a failing provider is replaced by another one
         )
     except _REFUSALS as error:
@@ -188,17 +185,16 @@ def _session_options(settings: SessionSettings, threads: int) -> ort.SessionOpti
     return options
 
 
-def _find_provider(name: str) -> str:
-    if name not in PROVIDERS:
-        known = ", ".join(sorted(PROVIDERS))
-        raise UsageError(f"no provider is called '{name}'; there are: {known}")
+def _installed_provider(name: str) -> str:
+    provider = find_provider(name)
     installed = ort.get_available_providers()
-    if PROVIDERS[name] not in installed:
+    if provider.name not in installed:
         raise EdgeError(
-            f"provider '{name}' ({PROVIDERS[name]}) is not in the installed onnxruntime, "
-            f"which has: {', '.join(installed)}"
+            f"provider '{name}' ({provider.name}) is not in the installed onnxruntime "
+            f"{ort.__version__}, which has: {', '.join(installed)}; "
+            f"it comes with: {provider.comes_with}"
         )
-    return PROVIDERS[name]
+    return provider.name
 
 
 def _check_threads(threads: int | None) -> int:

@@ -15,6 +15,7 @@ class SessionSettings:
 
     Attributes:
         provider: The execution provider by our own short name, such as "cpu".
+        provider_options: Its options as pairs, as onnxruntime documents them.
         threads: Threads inside one operation; None for all that this process may use.
         optimisation: How far the graph is rewritten: "none", "basic", "extended", "all".
         spinning: Whether idle threads wait actively for the next operation. That is quick for
@@ -24,6 +25,7 @@ class SessionSettings:
     """
 
     provider: str = "cpu"
+    provider_options: tuple[tuple[str, str], ...] = ()
     threads: int | None = None
     optimisation: str = "all"
     spinning: bool = True

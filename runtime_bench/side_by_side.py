@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runtime_bench.detector import check_session
@@ -89,7 +89,7 @@ def compare_artifacts(
     artifacts: Sequence[Path],
     *,
     pictures: Sequence[Path] = (),
-    threads: int | None = None,
+    session: SessionSettings | None = None,
     within: float,
     max_time_s: float,
     on_round: Callable[[float], object] = lambda done_s: None,
@@ -99,7 +99,7 @@ def compare_artifacts(
     Args:
         artifacts: The first one is what the others are compared with.
         pictures: What the timed runs see; without any, a made-up picture.
-        threads: Threads inside one operation; None for all that this process may use.
+        session: How onnxruntime is to run; idle threads never wait actively.
         within: What counts as the same, as a share: 0.03 for 3 %.
         max_time_s: The most timed seconds, over all artifacts.
         on_round: Called with the timed seconds after each round, for progress.
@@ -112,15 +112,15 @@ def compare_artifacts(
         raise UsageError("one artifact cannot be compared; name two or more")
     manifests = [read_manifest(artifact) for artifact in artifacts]
     # Threads that wait actively would eat the cores of the session whose turn it is.
-    settings = SessionSettings(threads=threads, spinning=False)
+    settings = replace(session or SessionSettings(), spinning=False)
     machine = describe_machine()
     sessions: list[Session] = []
     arms: list[Callable[[], object]] = []
     for artifact, manifest in zip(artifacts, manifests, strict=True):
-        session = open_session(model_path(artifact), settings)
-        check_session(session, manifest)
-        sessions.append(session)
-        arms.append(_runner(session, timed_inputs(pictures, manifest.input)))
+        opened = open_session(model_path(artifact), settings)
+        check_session(opened, manifest)
+        sessions.append(opened)
+        arms.append(_runner(opened, timed_inputs(pictures, manifest.input)))
     compared = look_in_turn(
         arms,
         standings_of,

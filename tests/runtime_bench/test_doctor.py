@@ -82,4 +82,6 @@ def test_the_description_is_json() -> None:
     """All of it can be written as it is."""
     install = json.loads(json.dumps(describe_install(), allow_nan=False))
 
-    assert set(install) == {"machine", "packages", "providers", "lacking"}
+    assert set(install) == {"machine", "packages", "providers", "other_providers", "lacking"}
+    assert "cuda" in install["other_providers"]
+    assert "cpu" not in install["other_providers"]

@@ -24,8 +24,11 @@ from runtime_bench.gate import Check, run_gate
 from runtime_bench.gate_report import junit_of, markdown_of
 from runtime_bench.limits import Limits, read_limits
 from runtime_bench.result import BenchSettings
+from runtime_bench.settings import SessionSettings
 
 SHORT = ("--max-time", "0.2", "--threads", "1")
+
+ONE, TWO = SessionSettings(threads=1), SessionSettings(threads=2)
 
 
 @pytest.fixture
@@ -90,7 +93,11 @@ def test_a_slowdown_is_told_from_noise(
     Timed(monkeypatch, slower)
 
     found = run_gate(
-        artifact, Limits(max_slowdown=0.05), reference=artifact, threads=1, max_time_s=6.0
+        artifact,
+        Limits(max_slowdown=0.05),
+        reference=artifact,
+        session=ONE,
+        max_time_s=6.0,
     )
 
     assert found.outcome == outcome
@@ -105,7 +112,11 @@ def test_latency_has_an_interval_too(artifact: Path, monkeypatch: pytest.MonkeyP
     Timed(monkeypatch, 2.0)
 
     found = run_gate(
-        artifact, Limits(max_latency_ms=5.0), reference=artifact, threads=1, max_time_s=6.0
+        artifact,
+        Limits(max_latency_ms=5.0),
+        reference=artifact,
+        session=ONE,
+        max_time_s=6.0,
     )
 
     assert found.outcome == "regression"
@@ -122,7 +133,7 @@ def test_what_has_no_spread_is_exact(artifact: Path, squares: Path) -> None:
         Limits(max_ap_drop=0.0, min_ap=0.6, max_size_mb=size_mb, max_memory_mb=1.0),
         reference=artifact,
         dataset=dataset,
-        threads=1,
+        session=ONE,
         max_time_s=1.0,
     )
 
@@ -151,7 +162,7 @@ def test_a_stored_result_serves_on_a_machine_like_it(
         Limits(max_slowdown=1.0, max_ap_drop=0.001),
         baseline=stored,
         dataset=dataset,
-        threads=1,
+        session=ONE,
         max_time_s=0.5,
     )
 
@@ -160,10 +171,20 @@ def test_a_stored_result_serves_on_a_machine_like_it(
     elsewhere = replace(stored, machine={**stored.machine, "cpu": "Cortex-A76"})
     with pytest.raises(EdgeError, match=r"cpu was Cortex-A76, and is .* give --reference"):
         run_gate(
-            artifact, Limits(max_slowdown=1.0), baseline=elsewhere, threads=1, max_time_s=0.1
+            artifact,
+            Limits(max_slowdown=1.0),
+            baseline=elsewhere,
+            session=ONE,
+            max_time_s=0.1,
         )
     with pytest.raises(EdgeError, match="threads was 1, and is 2; timed on was pictures"):
-        run_gate(artifact, Limits(max_slowdown=1.0), baseline=stored, threads=2, max_time_s=0.1)
+        run_gate(
+            artifact,
+            Limits(max_slowdown=1.0),
+            baseline=stored,
+            session=SessionSettings(threads=2),
+            max_time_s=0.1,
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from runtime_bench.coco import Accuracy
 from runtime_bench.latency import LatencySamples
 from runtime_bench.manifest import FileEntry, InputSpec, Manifest, OutputSpec
+from runtime_bench.profile import ProviderShare
 from runtime_bench.report import (
     bench_rows,
     install_rows,
@@ -51,6 +52,18 @@ def test_a_benchmark_in_words() -> None:
         ("skipped", "1 entry"),
         ("", "c.jpg: bad"),
     ]
+
+
+def test_what_each_provider_ran_is_told_where_there_are_two() -> None:
+    """A provider leaves to the CPU what it cannot run."""
+    shares = {"OpenVINO": ProviderShare(1, 0.974), "CPU": ProviderShare(12, 0.026)}
+
+    both = bench_rows(replace(RESULT, providers=shares))
+    alone = bench_rows(replace(RESULT, providers={"CPU": shares["CPU"]}))
+
+    assert ("", "OpenVINO: 1 node, 97% of the time") in both
+    assert ("", "CPU: 12 nodes, 3% of the time") in both
+    assert alone == bench_rows(RESULT)
 
 
 def test_a_made_up_picture_is_owned_up_to() -> None:
@@ -142,6 +155,7 @@ def test_what_is_lacking_comes_last() -> None:
             {"name": "torch", "brought_by": "prune", "version": None},
         ],
         "providers": None,
+        "other_providers": {"openvino": "pip install onnxruntime-openvino"},
         "lacking": [],
     }
 
@@ -149,5 +163,9 @@ def test_what_is_lacking_comes_last() -> None:
         ("numpy", "2.4"),
         ("torch", "not installed (extra 'prune')"),
         ("providers", "unknown"),
+        (
+            "provider openvino",
+            "not here; it comes with: pip install onnxruntime-openvino",
+        ),
         ("lacking", "nothing"),
     ]

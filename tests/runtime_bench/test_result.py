@@ -15,6 +15,7 @@ from runtime_bench.coco import Accuracy
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.latency import LatencySamples
+from runtime_bench.profile import ProviderShare
 from runtime_bench.result import (
     ArtifactFacts,
     BenchResult,
@@ -28,7 +29,11 @@ def make_result(*, full: bool = True) -> BenchResult:
     """Return a result; one that is not full has None wherever that is allowed."""
     return BenchResult(
         artifact=ArtifactFacts("tiny", "0" * 64, 460, (32, 64), "detections"),
-        settings=BenchSettings(threads=2 if full else None, min_runs=2),
+        settings=BenchSettings(
+            threads=2 if full else None,
+            min_runs=2,
+            provider_options=(("device_type", "CPU"),) if full else (),
+        ),
         provider="CPUExecutionProvider",
         threads=2,
         machine={"cpu": "x", "temperature_c": None},
@@ -40,6 +45,7 @@ def make_result(*, full: bool = True) -> BenchResult:
         load_time_s=0.1,
         first_run_s=0.2,
         peak_memory_bytes=64_000_000 if full else None,
+        providers={"CPUExecutionProvider": ProviderShare(7, 1.0)} if full else None,
     )
 
 
@@ -51,6 +57,8 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, full: bool) -> None:
 
     read = from_json(read_json(tmp_path / "result.json"))
 
+    assert read.settings == make_result(full=full).settings
+    assert read.providers == make_result(full=full).providers
     assert read.to_json() == content
     assert read.latency == make_result().latency
     assert read.artifact.input_size == (32, 64)

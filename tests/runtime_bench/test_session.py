@@ -15,7 +15,8 @@ import pytest
 from runtime_bench import session as session_module
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.processors import available_threads
-from runtime_bench.session import OPTIMISATIONS, PROVIDERS, TensorInfo, open_session
+from runtime_bench.providers import PROVIDERS, Provider
+from runtime_bench.session import OPTIMISATIONS, TensorInfo, open_session
 from runtime_bench.settings import SessionSettings
 from tests.reference.tiny_models import SIZE, convolutions_model, detections_model, raw_model
 
@@ -96,7 +97,7 @@ def test_the_settings_reach_onnxruntime(monkeypatch):
     assert options.graph_optimization_level == OPTIMISATIONS["basic"]
     assert options.log_severity_level == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
-    assert seen["providers"] == ["CPUExecutionProvider"]
+    assert seen["providers"] == [("CPUExecutionProvider", {})]
 
 
 def test_an_unknown_provider_is_wrong_usage():
@@ -107,17 +108,17 @@ def test_an_unknown_provider_is_wrong_usage():
 
 def test_a_provider_that_is_not_installed_is_refused(monkeypatch):
     """It is never replaced by the CPU; the installed ones are listed."""
-    monkeypatch.setitem(PROVIDERS, "gpu", "NoSuchExecutionProvider")
+    monkeypatch.setitem(PROVIDERS, "gpu", Provider("NoSuchExecutionProvider", "a wheel"))
 
     with pytest.raises(
-        EdgeError, match=r"'gpu' \(NoSuchExecutionProvider\) is not in the inst"
+        EdgeError, match=r"'gpu' \(NoSuchExecutionProvider\) is not in the inst.* a wheel"
     ):
         open_session(raw_model(), SessionSettings(provider="gpu"))
 
 
 def test_a_provider_that_does_not_run_is_refused(monkeypatch):
     """When onnxruntime puts another provider in its place, that is an error."""
-    monkeypatch.setitem(PROVIDERS, "gpu", "GpuExecutionProvider")
+    monkeypatch.setitem(PROVIDERS, "gpu", Provider("GpuExecutionProvider", "a wheel"))
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["GpuExecutionProvider"]
     )
@@ -136,7 +137,7 @@ def test_a_provider_that_does_not_run_is_refused(monkeypatch):
 
 def test_a_provider_that_breaks_is_refused(monkeypatch):
     """A provider that is listed but cannot be used is an error in one line."""
-    monkeypatch.setitem(PROVIDERS, "gpu", "GpuExecutionProvider")
+    monkeypatch.setitem(PROVIDERS, "gpu", Provider("GpuExecutionProvider", "a wheel"))
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["GpuExecutionProvider"]
     )

@@ -11,7 +11,10 @@ from click.testing import CliRunner
 
 from runtime_bench.cli import main
 from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.settings import SessionSettings
 from runtime_bench.side_by_side import compare_artifacts
+
+ONE_THREAD = SessionSettings(threads=1)
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def artifact(repository: Path) -> Path:
 
 def test_each_is_compared_with_the_first(artifact: Path) -> None:
     """One round times each once; who is first has nothing to be compared with."""
-    found = compare_artifacts([artifact] * 3, threads=1, within=0.03, max_time_s=0.05)
+    found = compare_artifacts([artifact] * 3, session=ONE_THREAD, within=0.03, max_time_s=0.05)
 
     assert len(found.compared.times_s) == 3
     assert len({len(times_s) for times_s in found.compared.times_s}) == 1

@@ -1,0 +1,70 @@
+"""The execution providers of onnxruntime, by short names, and what to install for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What onnxruntime can compute with.
+
+    Attributes:
+        name: onnxruntime's own.
+        comes_with: What to install for it, in words.
+    """
+
+    name: str
+    comes_with: str
+
+
+CPU = "cpu"
+PROVIDERS = {
+    CPU: Provider("CPUExecutionProvider", "pip install onnxruntime"),
+    "cuda": Provider("CUDAExecutionProvider", "pip install onnxruntime-gpu"),
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider", "pip install onnxruntime-gpu, and NVIDIA TensorRT"
+    ),
+    "openvino": Provider("OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
+    "xnnpack": Provider("XnnpackExecutionProvider", "a build with --use_xnnpack"),
+    "acl": Provider("ACLExecutionProvider", "a build with --use_acl"),
+    "coreml": Provider("CoreMLExecutionProvider", "pip install onnxruntime on macOS"),
+    "qnn": Provider("QNNExecutionProvider", "pip install onnxruntime-qnn on Qualcomm"),
+    "nnapi": Provider("NnapiExecutionProvider", "the package for Android"),
+    "dml": Provider("DmlExecutionProvider", "pip install onnxruntime-directml on Windows"),
+    "rocm": Provider("ROCMExecutionProvider", "a build with --use_rocm"),
+    "migraphx": Provider("MIGraphXExecutionProvider", "a build with --use_migraphx"),
+}
+
+
+def find_provider(name: str) -> Provider:
+    """Return a provider by its short name.
+
+    Raises:
+        UsageError: If none is called so.
+    """
+    try:
+        return PROVIDERS[name]
+    except KeyError:
+        known = ", ".join(PROVIDERS)
+        raise UsageError(f"no provider is called '{name}'; there are: {known}") from None
+
+
+def read_options(entries: Sequence[str]) -> dict[str, str]:
+    """Return a provider's options from `key=value` entries.
+
+    Raises:
+        UsageError: If an entry is no such pair, or a key comes twice.
+    """
+    options: dict[str, str] = {}
+    for entry in entries:
+        key, sign, value = entry.partition("=")
+        if not sign or not key.strip():
+            raise UsageError(f"--provider-option '{entry}' is no pair; write key=value")
+        if key.strip() in options:
+            raise UsageError(f"--provider-option {key.strip()} comes twice; give it once")
+        options[key.strip()] = value.strip()
+    return options
