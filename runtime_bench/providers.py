@@ -15,10 +15,13 @@ class Provider:
     Attributes:
         name: onnxruntime's own.
         comes_with: What to install for it, in words.
+        threads_option: Its own option for how many threads compute; None where onnxruntime's
+            threads do, or none of ours.
     """
 
     name: str
     comes_with: str
+    threads_option: str | None = None
 
 
 CPU = "cpu"
@@ -28,8 +31,12 @@ PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider", "pip install onnxruntime-gpu, and NVIDIA TensorRT"
     ),
-    "openvino": Provider("OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
-    "xnnpack": Provider("XnnpackExecutionProvider", "a build with --use_xnnpack"),
+    "openvino": Provider(
+        "OpenVINOExecutionProvider", "pip install onnxruntime-openvino", "num_of_threads"
+    ),
+    "xnnpack": Provider(
+        "XnnpackExecutionProvider", "a build with --use_xnnpack", "intra_op_num_threads"
+    ),
     "acl": Provider("ACLExecutionProvider", "a build with --use_acl"),
     "coreml": Provider("CoreMLExecutionProvider", "pip install onnxruntime on macOS"),
     "qnn": Provider("QNNExecutionProvider", "pip install onnxruntime-qnn on Qualcomm"),

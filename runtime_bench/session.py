@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.processors import available_threads
-from runtime_bench.providers import find_provider
+from runtime_bench.providers import Provider, find_provider
 
 # onnxruntime from 1.29 on sends telemetry from a thread of its own unless it is told not to
 # before it is imported.
@@ -144,7 +144,7 @@ def open_session(
         session = ort.InferenceSession(
             str(model) if isinstance(model, Path) else model,
             options,
-            providers=[(provider, dict(settings.provider_options))],
+            providers=[(provider.name, _provider_options(provider, settings, threads))],
             enable_fallback=0,  # else a failing provider is replaced by another one
         )
     except _REFUSALS as error:
@@ -154,9 +154,9 @@ def open_session(
         ) from error
     load_time_s = clock() - start_s
     running = session.get_providers()[0]
-    if running != provider:
+    if running != provider.name:
         raise EdgeError(
-            f"{what} would run on {running}; {provider} was asked for and refused it"
+            f"{what} would run on {running}; {provider.name} was asked for and refused it"
         )
     if len(session.get_inputs()) != 1:
         raise EdgeError(f"{what} has {len(session.get_inputs())} inputs; a detector has one")
@@ -185,7 +185,16 @@ def _session_options(settings: SessionSettings, threads: int) -> ort.SessionOpti
     return options
 
 
-def _installed_provider(name: str) -> str:
+def _provider_options(
+    provider: Provider, settings: SessionSettings, threads: int
+) -> dict[str, str]:
+    """Return the options that were asked for, and as many threads as onnxruntime would use."""
+    threads_option = provider.threads_option
+    of_threads = {} if threads_option is None else {threads_option: str(threads)}
+    return {**of_threads, **dict(settings.provider_options)}
+
+
+def _installed_provider(name: str) -> Provider:
     provider = find_provider(name)
     installed = ort.get_available_providers()
     if provider.name not in installed:
@@ -194,7 +203,7 @@ def _installed_provider(name: str) -> str:
             f"{ort.__version__}, which has: {', '.join(installed)}; "
             f"it comes with: {provider.comes_with}"
         )
-    return provider.name
+    return provider
 
 
 def _check_threads(threads: int | None) -> int:
