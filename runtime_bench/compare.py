@@ -174,6 +174,69 @@ def ratio_interval(
     return ends_of(np.concatenate(ratios), confidence)
 
 
+def paired_ratio(
+    first_s: Sequence[float],
+    second_s: Sequence[float],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> tuple[float, tuple[float, float]]:
+    """Return the median of the rounds' ratios, and its interval, for samples taken in turn.
+
+    What slows a machine down for a while slows both models of a round down, so their ratio
+    hardly moves where medians over all rounds jump between a quiet and a busy machine: with
+    other processes on both cores, the interval of 400 rounds was a fifth as wide.
+
+    Args:
+        first_s: (n,) times of the first model in the order of rounds.
+        second_s: (n,) times of the second in the same rounds.
+        seed: Of the draws.
+        resamples: How many draws.
+        confidence: How often the interval is to hold the true ratio, in (0, 1).
+    """
+    ratios = (np.asarray(first_s, dtype=float) / np.asarray(second_s, dtype=float)).tolist()
+    interval = median_interval(ratios, seed=seed, resamples=resamples, confidence=confidence)
+    return float(np.median(ratios)), interval
+
+
+def median_interval(
+    samples: Sequence[float],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> tuple[float, float]:
+    """Return the interval of a median: of two, what covers both.
+
+    Medians of samples drawn in blocks respect that neighbours are alike, but there are only
+    about sqrt(n) blocks, too few for the far tails that looking several times asks for. Order
+    statistics (Thompson 1936) are exact there, for samples that are independent. Below eight
+    samples or so no interval is sure, and the least and the greatest are returned.
+
+    Args:
+        samples: In the order in which they were taken.
+        seed: Of the draws.
+        resamples: How many draws.
+        confidence: How often the interval is to hold the true median, in (0, 1).
+    """
+    drawn = medians(samples, np.random.default_rng(seed), resamples=resamples)
+    low, high = ends_of(drawn, confidence)
+    ordered, left_out = sorted(samples), _left_out(len(samples), confidence)
+    return min(low, ordered[left_out]), max(high, ordered[-1 - left_out])
+
+
+def _left_out(count: int, confidence: float) -> int:
+    """Return how many samples on either side the median is beyond, rarely enough.
+
+    The number of samples below the median is binomial with a chance of a half.
+    """
+    below = np.arange(count)
+    log_chances = np.concatenate([[0.0], np.cumsum(np.log((count - below) / (below + 1)))])
+    at_most = np.cumsum(np.exp(log_chances - count * math.log(2)))
+    return max(0, int((at_most <= (1 - confidence) / 2).sum()) - 1)
+
+
 def medians(
     samples: Sequence[float],
     generator: np.random.Generator,

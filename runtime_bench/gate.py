@@ -17,7 +17,7 @@ import numpy as np
 
 from runtime_bench.accuracy import detect_all
 from runtime_bench.coco import average_precision
-from runtime_bench.compare import ends_of, medians, ratio_interval
+from runtime_bench.compare import ends_of, median_interval, medians, paired_ratio
 from runtime_bench.dataset import Dataset, match_classes
 from runtime_bench.detector import check_session
 from runtime_bench.errors import EdgeError, UsageError
@@ -143,12 +143,12 @@ def run_gate(
     old = None if reference is None else _Measured(reference, settings, dataset)
     if baseline is not None:
         _check_alike(baseline, new, machine)
-    timing = _Timing(limits, None if baseline is None else baseline.latency.timed_s)
+    timing = TimeLimits(limits, None if baseline is None else baseline.latency.timed_s)
     times_s: Times = ()
     checks: tuple[Check, ...] = ()
     if timing.limits.given:
-        both = [one for one in (old, new) if one is not None]
-        looked = timing.look(both, max_time_s=max_time_s, on_round=on_round)
+        arms = [one.runner() for one in (old, new) if one is not None]
+        looked = timing.look(arms, max_time_s=max_time_s, on_round=on_round)
         times_s, checks = looked.times_s, looked.found
     facts: ArtifactFacts | None = None
     old_ap: float | None = None
@@ -241,10 +241,15 @@ class _Measured:
         )
 
 
-class _Timing:
-    """Judges times by the limits that speak of them."""
+class TimeLimits:
+    """Judges times by the limits that speak of them.
 
-    def __init__(self, limits: Limits, stored_s: Sequence[float] | None) -> None:
+    Attributes:
+        limits: Those alone.
+    """
+
+    def __init__(self, limits: Limits, stored_s: Sequence[float] | None = None) -> None:
+        """Take the limits, and the times of a reference that is not timed now."""
         self.limits = Limits(
             max_slowdown=limits.max_slowdown, max_latency_ms=limits.max_latency_ms
         )
@@ -252,47 +257,55 @@ class _Timing:
 
     def look(
         self,
-        measured: Sequence[_Measured],
+        arms: Sequence[Callable[[], object]],
         *,
         max_time_s: float,
-        on_round: Callable[[float], object],
+        seed: int = 0,
+        on_round: Callable[[float], object] = lambda done_s: None,
     ) -> Looked[tuple[Check, ...]]:
-        """Time until every limit is decided, or the time is up."""
+        """Time until every limit is decided, or the time is up.
+
+        Args:
+            arms: Inferences: of the reference, unless its times are known, and of the
+                candidate.
+            max_time_s: The most timed seconds, over both.
+            seed: Of the orders.
+            on_round: Called with the timed seconds after each round, for progress.
+        """
         return look_in_turn(
-            [one.runner() for one in measured],
+            arms,
             self.checks,
             lambda found: all(check.outcome != "undecided" for check in found),
             max_time_s=max_time_s,
+            seed=seed,
             on_round=on_round,
         )
 
     def checks(self, times_s: Times) -> tuple[Check, ...]:
         """Return what times say: of a reference first, if it was timed, then the candidate."""
         confidence = confidence_for(len(self.limits.given))
-        new_s = times_s[-1]
         checks = []
         if self.limits.max_slowdown is not None:
-            old_s = times_s[0] if self._stored_s is None else self._stored_s
-            low, high = self._ratio_interval(new_s, old_s, confidence)
-            slowdown = float(np.median(new_s) / np.median(old_s)) - 1
+            ratio, (low, high) = self._ratio(times_s, confidence)
             limit = self.limits.max_slowdown
-            checks.append(_check("max_slowdown", limit, slowdown, (low - 1, high - 1)))
+            checks.append(_check("max_slowdown", limit, ratio - 1, (low - 1, high - 1)))
         if self.limits.max_latency_ms is not None:
-            drawn = medians(new_s, np.random.default_rng(0), resamples=RESAMPLES)
-            low, high = ends_of(1000 * drawn, confidence)
-            median_ms = 1000 * float(np.median(new_s))
-            limit = self.limits.max_latency_ms
-            checks.append(_check("max_latency_ms", limit, median_ms, (low, high)))
+            times_ms = [1000 * time_s for time_s in times_s[-1]]
+            ends = median_interval(times_ms, resamples=RESAMPLES, confidence=confidence)
+            median_ms, limit = float(np.median(times_ms)), self.limits.max_latency_ms
+            checks.append(_check("max_latency_ms", limit, median_ms, ends))
         return tuple(checks)
 
-    def _ratio_interval(
-        self, new_s: Sequence[float], old_s: Sequence[float], confidence: float
-    ) -> tuple[float, float]:
-        if self._stored_s is None:  # in turn: what neighbours share stays in every draw
-            return ratio_interval(new_s, old_s, resamples=RESAMPLES, confidence=confidence)
+    def _ratio(self, times_s: Times, confidence: float) -> tuple[float, tuple[float, float]]:
+        """Return the candidate's latency over the reference's, and its interval."""
+        new_s = times_s[-1]
+        if self._stored_s is None:
+            return paired_ratio(new_s, times_s[0], resamples=RESAMPLES, confidence=confidence)
         generator = np.random.default_rng(0)
-        drawn = [medians(one_s, generator, resamples=RESAMPLES) for one_s in (new_s, old_s)]
-        return ends_of(drawn[0] / drawn[1], confidence)
+        both_s = (new_s, self._stored_s)
+        drawn = [medians(one_s, generator, resamples=RESAMPLES) for one_s in both_s]
+        ratio = float(np.median(new_s) / np.median(self._stored_s))
+        return ratio, ends_of(drawn[0] / drawn[1], confidence)
 
 
 def _check(

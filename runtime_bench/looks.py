@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-import numpy as np
-
-from runtime_bench.compare import Turns, ratio_interval
+from runtime_bench.compare import Turns, paired_ratio
 from runtime_bench.latency import Clock
 
 Verdict = Literal["faster", "slower", "same", "undecided"]
@@ -29,7 +27,7 @@ RESAMPLES = 4000
 # With fewer rounds the ends of an interval are one disturbed run.
 LEAST_ROUNDS = 20
 # However slow the models are.
-LEAST_ROUNDS_AT_LIMIT = 5
+LEAST_ROUNDS_AT_LIMIT = 10
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Standing:
     """How a model stands to the first one.
 
     Attributes:
-        ratio: Its median latency over that of the first one.
+        ratio: Its latency over that of the first one, the median over the rounds.
         interval: The interval (low, high) of `ratio`; those of all looks and models hold
             together in 95 % of comparisons.
     """
@@ -137,10 +135,9 @@ def standings_of(
     confidence = confidence_for(len(others_s), looks=looks)
     return tuple(
         Standing(
-            ratio=float(np.median(other_s) / np.median(first_s)),
-            interval=ratio_interval(
+            *paired_ratio(
                 other_s, first_s, seed=seed, resamples=RESAMPLES, confidence=confidence
-            ),
+            )
         )
         for other_s in others_s
     )

@@ -7,7 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from runtime_bench.compare import compare_in_turn, draw_blocks, ratio_interval, time_in_turn
+from runtime_bench.compare import (
+    compare_in_turn,
+    draw_blocks,
+    median_interval,
+    paired_ratio,
+    ratio_interval,
+    time_in_turn,
+)
 from runtime_bench.errors import EdgeError
 
 
@@ -133,6 +140,45 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
         covered += low <= 1.25 <= high
 
     assert 180 <= covered <= 199
+
+
+def test_the_paired_interval_covers_the_truth_too() -> None:
+    """The same 200 comparisons, by the ratios of the rounds."""
+    generator = np.random.default_rng(5)
+    covered = 0
+    for seed in range(200):
+        first, second = drifting_pair(generator, 150)
+        _, (low, high) = paired_ratio(first, second, seed=seed, resamples=300)
+        covered += low <= 1.25 <= high
+
+    assert 180 <= covered <= 199
+
+
+def test_pairs_tell_more_where_a_machine_is_busy_now_and_then() -> None:
+    """Both arms of a round are slowed down alike; their medians jump, their ratios do not."""
+    generator = np.random.default_rng(3)
+    busy = np.repeat(generator.random(40) < 0.5, 10)
+    first, second = (
+        (1 + 0.5 * busy) * np.exp(generator.normal(0, 0.02, 400)) for _ in range(2)
+    )
+
+    ratio, (low, high) = paired_ratio(first, second)
+    by_medians = ratio_interval(first, second)
+
+    assert low < 1 < high
+    assert ratio == pytest.approx(1, abs=0.01)
+    assert high - low < 0.5 * (by_medians[1] - by_medians[0])
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(5, 0), (10, 1), (20, 5), (100, 39)])
+def test_order_statistics_bound_a_median(count: int, left_out: int) -> None:
+    """As printed tables have it: of 100 samples the 40th and the 61st bound it with 95 %."""
+    samples = list(np.random.default_rng(0).permutation(count).astype(float))
+
+    low, high = median_interval(samples, resamples=50, confidence=0.95)
+
+    assert low <= left_out
+    assert high >= count - 1 - left_out
 
 
 def test_the_interval_narrows_with_more_rounds() -> None:

@@ -70,7 +70,7 @@ def test_what_is_never_settled_ends_at_the_limit() -> None:
     assert len(told) == len(found.times_s[0]) == 320
 
 
-def test_slow_models_get_five_rounds() -> None:
+def test_slow_models_get_ten_rounds() -> None:
     """However slow they are, something is known of how times spread."""
     fake = FakeTime()
 
@@ -82,7 +82,7 @@ def test_slow_models_get_five_rounds() -> None:
         clock=fake.clock,
     )
 
-    assert (found.looks, len(found.times_s[0])) == (1, 5)
+    assert (found.looks, len(found.times_s[0])) == (1, 10)
 
 
 def test_looking_often_keeps_the_error_rate(monkeypatch: pytest.MonkeyPatch) -> None:
