@@ -10,7 +10,7 @@ from runtime_bench.accuracy import detect_all
 from runtime_bench.coco import Accuracy, average_precision
 from runtime_bench.dataset import Dataset, match_classes
 from runtime_bench.detector import Detector, check_session
-from runtime_bench.inputs import MOST_PICTURES, Images, timed_inputs
+from runtime_bench.inputs import MOST_PICTURES, Images, on_each, timed_inputs
 from runtime_bench.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import Manifest, model_path, read_manifest
@@ -86,9 +86,8 @@ def run_benchmark(
 
 
 def _time_model(session: Session, images: Images, settings: BenchSettings) -> LatencySamples:
-    in_turn = itertools.cycle(images)
     return measure_latency(
-        lambda: session.run(next(in_turn)),
+        on_each(session.run, images),
         warmup_runs=settings.warmup_runs,
         min_runs=settings.min_runs,
         min_time_s=settings.min_time_s,

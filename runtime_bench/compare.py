@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,11 +166,10 @@ def ratio_interval(
     rounds = len(first)
     assert rounds == len(second) >= 2, "samples in turn come in pairs"
     generator = np.random.default_rng(seed)
-    at_once = max(1, LARGEST_DRAW // rounds)
-    ratios = []
-    for done in range(0, resamples, at_once):
-        rows = draw_blocks(rounds, min(at_once, resamples - done), generator)
-        ratios.append(np.median(first[rows], axis=1) / np.median(second[rows], axis=1))
+    ratios = [
+        np.median(first[rows], axis=1) / np.median(second[rows], axis=1)
+        for rows in _draws(rounds, resamples, generator)
+    ]
     return ends_of(np.concatenate(ratios), confidence)
 
 
@@ -245,16 +244,17 @@ def medians(
 ) -> npt.NDArray[np.float64]:
     """Return (resamples,) medians of samples drawn in blocks, as for `ratio_interval`."""
     values = np.asarray(samples, dtype=float)
-    at_once = max(1, LARGEST_DRAW // len(values))
-    return np.concatenate(
-        [
-            np.median(
-                values[draw_blocks(len(values), min(at_once, resamples - done), generator)],
-                axis=1,
-            )
-            for done in range(0, resamples, at_once)
-        ]
-    )
+    draws = _draws(len(values), resamples, generator)
+    return np.concatenate([np.median(values[rows], axis=1) for rows in draws])
+
+
+def _draws(
+    rounds: int, resamples: int, generator: np.random.Generator
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the rows of `draw_blocks`, as many at once as memory allows."""
+    at_once = max(1, LARGEST_DRAW // rounds)
+    for done in range(0, resamples, at_once):
+        yield draw_blocks(rounds, min(at_once, resamples - done), generator)
 
 
 def ends_of(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:

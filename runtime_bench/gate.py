@@ -6,7 +6,6 @@ stored result serves where there is no other artifact, and only from a machine l
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from runtime_bench.compare import ends_of, median_interval, medians, paired_rati
 from runtime_bench.dataset import Dataset, match_classes
 from runtime_bench.detector import check_session
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.inputs import timed_inputs
+from runtime_bench.inputs import on_each, timed_inputs
 from runtime_bench.limits import Limits
 from runtime_bench.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
 from runtime_bench.machine import describe_machine
@@ -221,8 +220,7 @@ class _Measured:
 
     def runner(self) -> Callable[[], object]:
         pictures = [] if self.matched is None else [one.path for one in self.matched.pictures]
-        in_turn = itertools.cycle(timed_inputs(pictures, self.manifest.input))
-        return lambda: self.session.run(next(in_turn))
+        return on_each(self.session.run, timed_inputs(pictures, self.manifest.input))
 
     @cached_property
     def ap(self) -> float:

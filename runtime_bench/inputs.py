@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,14 @@ def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:
     if not chosen:
         return [_made_up_image(spec)]
     return [letterbox(read_picture(path), spec)[0][None] for path in chosen]
+
+
+def on_each(
+    run: Callable[[npt.NDArray[np.float32]], object], images: Images
+) -> Callable[[], object]:
+    """Return a call that runs on the next image, and after the last on the first again."""
+    in_turn = itertools.cycle(images)
+    return lambda: run(next(in_turn))
 
 
 def _made_up_image(spec: InputSpec) -> npt.NDArray[np.float32]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runtime_bench.detector import check_session
 from runtime_bench.errors import UsageError
-from runtime_bench.inputs import Images, timed_inputs
+from runtime_bench.inputs import on_each, timed_inputs
 from runtime_bench.looks import Looked, Standing, Verdict, look_in_turn, standings_of
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import model_path, read_manifest
@@ -120,7 +119,7 @@ def compare_artifacts(
         opened = open_session(model_path(artifact), settings)
         check_session(opened, manifest)
         sessions.append(opened)
-        arms.append(_runner(opened, timed_inputs(pictures, manifest.input)))
+        arms.append(on_each(opened.run, timed_inputs(pictures, manifest.input)))
     compared = look_in_turn(
         arms,
         standings_of,
@@ -138,8 +137,3 @@ def compare_artifacts(
         machine=machine,
         compared=compared,
     )
-
-
-def _runner(session: Session, images: Images) -> Callable[[], object]:
-    in_turn = itertools.cycle(images)
-    return lambda: session.run(next(in_turn))

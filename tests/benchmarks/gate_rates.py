@@ -10,7 +10,6 @@ loads one core at random times.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import click
 
 from runtime_bench.files import write_json
 from runtime_bench.gate import TimeLimits
-from runtime_bench.inputs import timed_inputs
+from runtime_bench.inputs import on_each, timed_inputs
 from runtime_bench.limits import Limits
 from runtime_bench.machine import describe_machine
 from runtime_bench.manifest import model_path, read_manifest
@@ -106,8 +105,7 @@ def _builtin_artifact(folder: Path, imgsz: int) -> Path:
 def _runner(artifact: Path) -> Callable[[], object]:
     manifest = read_manifest(artifact)
     session = open_session(model_path(artifact), SessionSettings(threads=1, spinning=False))
-    images = itertools.cycle(timed_inputs([], manifest.input))
-    return lambda: session.run(next(images))
+    return on_each(session.run, timed_inputs([], manifest.input))
 
 
 def _slowed(run: Callable[[], object], extra_s: float) -> Callable[[], object]:
