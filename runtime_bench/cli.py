@@ -12,9 +12,12 @@ import click
 from runtime_bench.cli_compare import compare, gate
 from runtime_bench.cli_options import (
     AnyPath,
+    images_dir_option,
+    images_option,
     json_option,
     read_data,
     session_options,
+    split_option,
     threads_option,
 )
 from runtime_bench.errors import EdgeError, UsageError
@@ -68,9 +71,9 @@ class EdgeGroup(click.Group):
 )
 @click.argument("artifact", type=AnyPath)
 @click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder of pictures.")
-@click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
-@click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
-@click.option("--images", type=click.IntRange(1), help="Use only the first N pictures.")
+@images_dir_option
+@split_option
+@images_option
 @session_options
 @click.option("--min-runs", type=click.IntRange(2), default=50, show_default=True)
 @click.option(

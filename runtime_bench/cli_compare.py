@@ -11,10 +11,13 @@ import click
 
 from runtime_bench.cli_options import (
     AnyPath,
+    images_dir_option,
+    images_option,
     json_option,
     read_data,
     session_options,
     share,
+    split_option,
 )
 from runtime_bench.errors import UsageError
 from runtime_bench.terminal import show_columns
@@ -43,8 +46,8 @@ comparisons. What is not settled in --max-time is undecided.
 )
 @click.argument("artifacts", type=AnyPath, nargs=-1, required=True, metavar="A B [C]...")
 @click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder: what they see.")
-@click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
-@click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
+@images_dir_option
+@split_option
 @session_options
 @click.option(
     "--within",
@@ -127,9 +130,9 @@ candidate, which is what CI should use; --baseline is a file from
 @click.option("--max-memory-mb", type=_amount, help="Peak, of loading and running it.")
 @click.option("--limits", "limits_path", type=AnyPath, help="A TOML file of these.")
 @click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder of pictures.")
-@click.option("--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie.")
-@click.option("--split", help="Which part of a data.yaml: train, val, test.  [default: val]")
-@click.option("--images", type=click.IntRange(1), help="Use only the first N pictures.")
+@images_dir_option
+@split_option
+@images_option
 @session_options
 @click.option(
     "--max-time",

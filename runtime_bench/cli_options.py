@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 AnyPath = click.Path(path_type=Path)
 
+images_dir_option = click.option(
+    "--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie."
+)
+split_option = click.option(
+    "--split", help="Which part of a data.yaml: train, val, test.  [default: val]"
+)
+images_option = click.option(
+    "--images", type=click.IntRange(1), help="Use only the first N pictures."
+)
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 1024),
