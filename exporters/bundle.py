@@ -23,9 +23,7 @@ from exporters.parity import check_parity
 from exporters.precision.agreement import check_agreement
 from exporters.precision.lower import FLOAT32, Lowering
 from exporters.probes import Image, make_probes
-from runtime_bench.errors import EdgeError
-from runtime_bench.files import atomic_folder, write_bytes
-from runtime_bench.manifest import (
+from runtime_bench.artifact.manifest import (
     MODEL_FILE,
     InputSpec,
     Manifest,
@@ -33,6 +31,8 @@ from runtime_bench.manifest import (
     file_entry,
     write_manifest,
 )
+from runtime_bench.errors import EdgeError
+from runtime_bench.files import atomic_folder, write_bytes
 
 MIN_SCORE = 0.001
 IOU = 0.7

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.boxes import center_to_ltrb, iou
-from runtime_bench.decode import Decoder
-from runtime_bench.detections import Detections, match_detections
+from runtime_bench.artifact.boxes import center_to_ltrb, iou
+from runtime_bench.artifact.decode import Decoder
+from runtime_bench.artifact.detections import Detections, match_detections
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import OutputSpec
 
 BOX_TOLERANCE_PX = 1.0
 SCORE_TOLERANCE = 1e-3

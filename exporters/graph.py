@@ -16,7 +16,7 @@ from exporters.probes import Image
 from exporters.rewrites import run_rewrites
 from exporters.simplify import simplify
 from exporters.strip import strip_origin
-from runtime_bench.manifest import OutputSpec
+from runtime_bench.artifact.manifest import OutputSpec
 
 
 @dataclass(frozen=True)

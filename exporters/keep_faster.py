@@ -16,10 +16,10 @@ import onnx
 from numpy.typing import NDArray
 
 from exporters.rewrites import REWRITES, run_rewrites
-from runtime_bench.compare import Comparison, compare_in_turn
-from runtime_bench.latency import Clock
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.latency import Clock
 
 Image = NDArray[np.float32]
 Call = Callable[[], object]

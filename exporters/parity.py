@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from exporters.detection_parity import DetectionParity, compare_detections
 from exporters.probes import Image
-from runtime_bench.decode import find_decoder
-from runtime_bench.detections import Detections
+from runtime_bench.artifact.decode import find_decoder
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import OutputSpec
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 Raw = NDArray[np.float32]
 TOLERANCE = 1e-4  # of the greatest value

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox
 
 Image = NDArray[np.float32]
 _SEED = 0

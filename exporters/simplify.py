@@ -19,8 +19,8 @@ from exporters.parity import compare_tensors
 from exporters.probes import Image
 from exporters.strip import strip_origin
 from runtime_bench.errors import EdgeError
-from runtime_bench.session import Session, open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import Session, open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 Simplifier = Callable[[onnx.ModelProto], onnx.ModelProto]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime_bench.detector import Detector
+    from runtime_bench.artifact.detector import Detector
 
 __all__ = ["load"]
 
@@ -18,8 +18,8 @@ __all__ = ["load"]
 def load(
     artifact: Path | str, *, threads: int | None = None, min_score: float | None = None
 ) -> Detector:
-    """Open an artifact for use from Python; see `runtime_bench.detector.load`."""
+    """Open an artifact for use from Python; see `runtime_bench.artifact.detector.load`."""
     # onnxruntime takes a quarter of a second to import, and `--help` has no use for it.
-    from runtime_bench import detector
+    from runtime_bench.artifact import detector
 
     return detector.load(artifact, threads=threads, min_score=min_score)

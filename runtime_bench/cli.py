@@ -26,8 +26,8 @@ from runtime_bench.terminal import show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime_bench.detections import Detections
-    from runtime_bench.settings import SessionSettings
+    from runtime_bench.artifact.detections import Detections
+    from runtime_bench.runtime.settings import SessionSettings
 
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
@@ -101,9 +101,9 @@ def bench(
     skip_bad: bool,
 ) -> None:
     """Measure the speed, memory and, with labelled --data, the accuracy of ARTIFACT."""
-    from runtime_bench.benchmark import BenchSettings, run_benchmark
+    from runtime_bench.bench.benchmark import BenchSettings, run_benchmark
+    from runtime_bench.bench.report import bench_rows
     from runtime_bench.files import write_json
-    from runtime_bench.report import bench_rows
 
     if math.isnan(min_time):  # the one value that a range lets pass
         raise UsageError("--min-time is no number; pass seconds")
@@ -157,9 +157,9 @@ def predict(
     threads: int | None,
 ) -> None:
     """Find objects in each PICTURE: boxes as JSON, and drawn into copies of the pictures."""
-    from runtime_bench.detector import load
+    from runtime_bench.artifact.detector import load
+    from runtime_bench.artifact.predict import check_targets, drawn_path, write_drawn
     from runtime_bench.files import write_json
-    from runtime_bench.predict import check_targets, drawn_path, write_drawn
     from runtime_bench.progress import track
 
     check_targets(pictures, out, json_path=json_path)
@@ -192,8 +192,8 @@ def predict(
 @json_option
 def inspect(artifact: Path, *, as_json: bool) -> None:
     """Say what ARTIFACT is: model, classes, input, output, files, and how it was made."""
-    from runtime_bench.manifest import manifest_to_json, read_manifest
-    from runtime_bench.report import manifest_rows
+    from runtime_bench.artifact.manifest import manifest_to_json, read_manifest
+    from runtime_bench.bench.report import manifest_rows
 
     manifest = read_manifest(artifact)
     if as_json:
@@ -213,8 +213,8 @@ def inspect(artifact: Path, *, as_json: bool) -> None:
 @json_option
 def doctor(*, as_json: bool) -> None:
     """Say what this machine has and lacks: cores, memory, packages, execution providers."""
+    from runtime_bench.bench.report import install_rows
     from runtime_bench.doctor import describe_install
-    from runtime_bench.report import install_rows
 
     install = describe_install()
     if as_json:
@@ -249,8 +249,8 @@ with the same command.
 def time_graphs(folder: Path, *, out: Path, threads: int | None, runs: int) -> None:
     """Time the graphs in FOLDER on this machine, for a plan made elsewhere."""
     from runtime_bench.progress import track
-    from runtime_bench.settings import SessionSettings
-    from runtime_bench.timing_folder import read_folder, time_folder
+    from runtime_bench.runtime.settings import SessionSettings
+    from runtime_bench.timing.timing_folder import read_folder, time_folder
 
     content = read_folder(folder)
     settings = SessionSettings(threads=threads, spinning=False)
@@ -279,7 +279,7 @@ def main() -> None:
 def _predictions(
     pictures: Sequence[Path], found: Sequence[Detections], names: Sequence[str], *, out: Path
 ) -> dict[str, object]:
-    from runtime_bench.predict import drawn_path
+    from runtime_bench.artifact.predict import drawn_path
 
     return {
         "format": "xprune-edge predictions",

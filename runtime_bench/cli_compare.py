@@ -23,10 +23,10 @@ from runtime_bench.errors import UsageError
 from runtime_bench.terminal import show_columns
 
 if TYPE_CHECKING:
-    from runtime_bench.gate import Gated
-    from runtime_bench.limits import Limits
-    from runtime_bench.result import BenchResult
-    from runtime_bench.settings import SessionSettings
+    from runtime_bench.bench.gate import Gated
+    from runtime_bench.bench.limits import Limits
+    from runtime_bench.bench.result import BenchResult
+    from runtime_bench.runtime.settings import SessionSettings
 
 REGRESSION, UNDECIDED = 3, 4
 _amount = click.FloatRange(0)
@@ -79,10 +79,10 @@ def compare(
     as_json: bool,
 ) -> None:
     """Time artifacts in turn, in one run: is B faster than A, slower, or the same?"""
+    from runtime_bench.bench.report import comparison_lines
+    from runtime_bench.bench.side_by_side import compare_artifacts
     from runtime_bench.files import write_json
     from runtime_bench.progress import time_bar
-    from runtime_bench.report import comparison_lines
-    from runtime_bench.side_by_side import compare_artifacts
 
     if math.isnan(max_time):  # the one value that a range lets pass
         raise UsageError("--max-time is no number; pass seconds")
@@ -173,9 +173,9 @@ def gate(
     **given: float | None,
 ) -> None:
     """Hold CANDIDATE to limits: not slower, not less accurate, not larger."""
-    from runtime_bench.gate import check_request, run_gate
-    from runtime_bench.gate_report import gate_lines
-    from runtime_bench.limits import Limits, merged, read_limits
+    from runtime_bench.bench.gate import check_request, run_gate
+    from runtime_bench.bench.gate_report import gate_lines
+    from runtime_bench.bench.limits import Limits, merged, read_limits
     from runtime_bench.progress import time_bar
 
     limits = Limits(**given)
@@ -212,8 +212,8 @@ def _leave(
     gated: Gated, *, out: Path | None, junit: Path | None, markdown: Path | None
 ) -> None:
     """Write the files that were asked for; a summary that is there is added to."""
+    from runtime_bench.bench.gate_report import junit_of, markdown_of
     from runtime_bench.files import write_json, write_text
-    from runtime_bench.gate_report import junit_of, markdown_of
 
     if out is not None:
         write_json(out, gated.to_json())
@@ -232,7 +232,7 @@ def _refuse_nan(max_time: float, limits: Limits) -> None:
 
 
 def _read_result(path: Path) -> BenchResult:
+    from runtime_bench.bench.result import from_json
     from runtime_bench.files import read_json
-    from runtime_bench.result import from_json
 
     return from_json(read_json(path), source=f"'{path}'")

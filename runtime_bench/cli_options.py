@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime_bench.errors import UsageError
-from runtime_bench.providers import CPU, read_options
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.providers import CPU, read_options
+from runtime_bench.runtime.settings import SessionSettings
 
 if TYPE_CHECKING:
-    from runtime_bench.dataset import Dataset
+    from runtime_bench.data.dataset import Dataset
 
 AnyPath = click.Path(path_type=Path)
 
@@ -72,7 +72,7 @@ def session_options(command: Callable[..., object]) -> Callable[..., object]:
 
 def share(text: str) -> float:
     """Return a share of a whole from what people write: `5%` or `0.05`."""
-    from runtime_bench.limits import share as read_share
+    from runtime_bench.bench.limits import share as read_share
 
     try:
         return read_share(text)
@@ -91,7 +91,7 @@ def read_data(
     """Read the pictures that `--data` and what goes with it ask for; None without it."""
     from dataclasses import replace
 
-    from runtime_bench.dataset import read_dataset, verify_pictures
+    from runtime_bench.data.dataset import read_dataset, verify_pictures
 
     if data is None:
         options = {"--images-dir": images_dir, "--split": split, "--images": images}

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime_bench.machine import describe_machine, package_version
-from runtime_bench.providers import PROVIDERS
+from runtime_bench.machine.description import describe_machine, package_version
+from runtime_bench.runtime.providers import PROVIDERS
 
 PROJECT = "xprune-edge"
 BASE = "base"

@@ -237,8 +237,8 @@ def latency_table(
     write_graphs(bench, out)
     if timings is not None:
         from runtime_bench.progress import track
-        from runtime_bench.settings import SessionSettings
-        from runtime_bench.timing_folder import read_folder, time_folder
+        from runtime_bench.runtime.settings import SessionSettings
+        from runtime_bench.timing.timing_folder import read_folder, time_folder
 
         folder = read_folder(out)
         times = time_folder(folder, timings, SessionSettings(threads=threads, spinning=False))

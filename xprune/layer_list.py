@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from runtime_bench.profile import node_times
-from runtime_bench.timings import RUNS
+from runtime_bench.runtime.profile import node_times
+from runtime_bench.timing.timings import RUNS
 from xprune.layers.substitutes import applicable
 from xprune.pruning.latency_table import time_inside
 from xprune.stages.workbench import Workbench

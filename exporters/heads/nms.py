@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime_bench.manifest import DETECTION_OUTPUTS
+from runtime_bench.artifact.manifest import DETECTION_OUTPUTS
 
 _PATH = "nms"
 

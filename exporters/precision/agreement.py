@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.probes import Image
-from runtime_bench.detections import Detections, match_detections
-from runtime_bench.detector import read_outputs
+from runtime_bench.artifact.detections import Detections, match_detections
+from runtime_bench.artifact.detector import read_outputs
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import OutputSpec
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 # Detections that score as much are plainly seen.
 SEEN = 0.25

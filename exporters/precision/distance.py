@@ -7,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 
 from exporters.probes import Image
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 Raw = NDArray[np.float32]
 _BOX_ROWS = 4

@@ -6,7 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from exporters.strip import strip_origin
-from runtime_bench import session  # noqa: F401  (it switches telemetry off, and comes first)
+from runtime_bench.runtime import session  # noqa: F401  (it switches telemetry off, and comes first)
 
 from onnxruntime.transformers.float16 import (  # isort: skip
     DEFAULT_OP_BLOCK_LIST,

@@ -8,7 +8,7 @@ import onnx
 from exporters.precision.half import to_float16
 from exporters.precision.int8 import Recipe, to_int8
 from exporters.probes import Image
-from runtime_bench.manifest import PRECISIONS
+from runtime_bench.artifact.manifest import PRECISIONS
 
 FLOAT32, INT8, FLOAT16 = PRECISIONS
 # Rewrites that win time of convolutions in float; in 8 bits they would spoil what they compute.

@@ -15,7 +15,7 @@ import onnx
 from exporters.precision.places import MOVING, POINTWISE, Places
 from exporters.precision.ranges import Range
 from exporters.strip import strip_origin
-from runtime_bench import session  # noqa: F401  (it switches telemetry off, and comes first)
+from runtime_bench.runtime import session  # noqa: F401  (it switches telemetry off, and comes first)
 
 from onnxruntime.quantization import CalibrationMethod, QuantType  # isort: skip
 from onnxruntime.quantization.calibrate import TensorsData  # isort: skip

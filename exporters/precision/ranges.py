@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from exporters.precision.places import Places
 from exporters.probes import Image
 from runtime_bench.progress import track
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 BINS = 2048
 STEPS = 255  # between the least and the greatest value of 8 bits

@@ -23,11 +23,11 @@ from exporters.precision.places import Places, find_places
 from exporters.precision.qdq import insert_pairs
 from exporters.precision.ranges import METHODS, Seen, choose_ranges, observe
 from exporters.probes import Image
-from runtime_bench.compare import compare_in_turn
-from runtime_bench.profile import node_times
 from runtime_bench.progress import track
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.profile import node_times
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.compare import compare_in_turn
 
 # Of the time in 8 bits, what may be spent on layers in float.
 TIME_SHARE = 0.02

@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.cli import EdgeGroup
-from runtime_bench.dataset import Dataset, match_classes, read_dataset
+from runtime_bench.data.dataset import Dataset, match_classes, read_dataset
 from runtime_bench.files import write_json
-from runtime_bench.manifest import InputSpec
 from tests.benchmarks.fresh_process import (
     RESULTS,
     Ratio,

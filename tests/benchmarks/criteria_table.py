@@ -18,10 +18,10 @@ from typing import Any
 import click
 
 from exporters.bundle import build_artifact
-from runtime_bench.accuracy import evaluate_artifact
-from runtime_bench.compare import compare_in_turn
+from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.errors import EdgeError
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.timing.compare import compare_in_turn
 from tests.benchmarks.setting import builtin_workbench, coco_workbench, markdown, write_result
 from xprune.attribution.scores import Scores
 from xprune.data.batches import read_pictures

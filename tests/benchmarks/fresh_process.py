@@ -1,7 +1,7 @@
 """Measure one arm of a benchmark in a process of its own: no arm warms another's memory.
 
-Of glibc's settings only one is changed, the same as in `runtime_bench.memory`: blocks from
-1 MiB on go back to the system at once, since what an allocator keeps would read as need.
+Of glibc's settings only one is changed, the same as in `runtime_bench.timing.memory`: blocks
+from 1 MiB on go back to the system at once, since what an allocator keeps would read as need.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 
 from runtime_bench.errors import EdgeError
-from runtime_bench.machine import describe_machine, package_version
-from runtime_bench.memory import CHILD_ENVIRONMENT, PROCESS_FOLDER, read_peak
+from runtime_bench.machine.description import describe_machine, package_version
+from runtime_bench.timing.memory import CHILD_ENVIRONMENT, PROCESS_FOLDER, read_peak
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")

@@ -23,15 +23,15 @@ from typing import Any
 
 import click
 
+from runtime_bench.artifact.manifest import model_path, read_manifest
+from runtime_bench.bench.gate import TimeLimits
+from runtime_bench.bench.limits import Limits
 from runtime_bench.files import write_json
-from runtime_bench.gate import TimeLimits
-from runtime_bench.inputs import on_each, timed_inputs
-from runtime_bench.limits import Limits
-from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import model_path, read_manifest
+from runtime_bench.machine.description import describe_machine
 from runtime_bench.progress import track
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.inputs import on_each, timed_inputs
 from tests.benchmarks.setting import RESULTS, builtin_workbench
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 

@@ -17,7 +17,7 @@ import click
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import write_json
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
 from tests.benchmarks.fresh_process import RESULTS, ROOT
 
 HELP = (sys.executable, "-m", "xprune", "--help")

@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from runtime_bench.cli import EdgeGroup
-from runtime_bench.compare import compare_in_turn
 from runtime_bench.progress import track
+from runtime_bench.timing.compare import compare_in_turn
 from tests.benchmarks.setting import (
     coco_workbench,
     data_folder,

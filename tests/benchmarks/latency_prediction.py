@@ -18,11 +18,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from runtime_bench.compare import Comparison, compare_in_turn
 from runtime_bench.files import read_json
-from runtime_bench.latency import Clock
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
 from runtime_bench.progress import track
+from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.latency import Clock
 from tests.benchmarks.setting import coco_workbench, markdown, write_result
 from xprune.config import PRECISIONS
 from xprune.layers.candidates import nearest_ancestor

@@ -29,12 +29,12 @@ from exporters.precision.qdq import insert_pairs
 from exporters.precision.ranges import choose_ranges, observe
 from exporters.precision.sweep import Sweep, sweep
 from exporters.rewrites import REWRITES
-from runtime_bench.accuracy import detect_all
-from runtime_bench.coco import average_precision
-from runtime_bench.compare import ratio_interval, time_in_turn
-from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import InputSpec, Manifest, OutputSpec
-from runtime_bench.session import open_session
+from runtime_bench.accuracy.coco import average_precision
+from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.runtime.session import open_session
+from runtime_bench.timing.compare import ratio_interval, time_in_turn
 from tests.benchmarks.setting import coco_workbench, markdown, write_result
 from xprune.stages.precision import calibration_images, first_recipe
 from xprune.stages.rewrites import kept_rewrites, shipped_graph

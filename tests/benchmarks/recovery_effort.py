@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
 from tests.benchmarks.setting import (
     RESULTS,
     coco_workbench,

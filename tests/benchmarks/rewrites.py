@@ -31,15 +31,15 @@ from exporters.detection_parity import compare_detections
 from exporters.heads import append_nms
 from exporters.keep_faster import keep_faster
 from exporters.rewrites import run_rewrites
-from runtime_bench.compare import ratio_interval, time_in_turn
-from runtime_bench.decode import decode_yolo
-from runtime_bench.detections import Detections, match_detections
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.detections import Detections, match_detections
+from runtime_bench.artifact.manifest import DETECTION_OUTPUTS, OutputSpec
+from runtime_bench.artifact.preprocess import letterbox, read_picture
 from runtime_bench.errors import EdgeError
-from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import DETECTION_OUTPUTS, OutputSpec
-from runtime_bench.preprocess import letterbox, read_picture
-from runtime_bench.session import Session, open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.runtime.session import Session, open_session
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.compare import ratio_interval, time_in_turn
 from tests.benchmarks.setting import coco_workbench, data_folder, markdown, write_result
 from xprune.stages.workbench import Workbench
 

@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import click
 
 from exporters.bundle import build_artifact
-from runtime_bench.accuracy import evaluate_artifact
-from runtime_bench.compare import compare_in_turn
+from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.errors import EdgeError
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.timing.compare import compare_in_turn
 from tests.benchmarks.setting import coco_workbench, data_folder, markdown, write_result
 from xprune.attribution.scores import Scores, write_scores
 from xprune.run_folder import RunFolder

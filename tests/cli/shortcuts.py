@@ -33,7 +33,7 @@ def export_once(patch: pytest.MonkeyPatch) -> None:
 
 def spare_rewrites(patch: pytest.MonkeyPatch) -> None:
     """Let every rewrite be kept, whatever it brings here, after a short look."""
-    from runtime_bench.compare import compare_in_turn
+    from runtime_bench.timing.compare import compare_in_turn
 
     def always_faster(first: Any, second: Any, **settings: Any) -> Any:
         found = compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
@@ -44,8 +44,8 @@ def spare_rewrites(patch: pytest.MonkeyPatch) -> None:
 
 def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     """Let every timing end after its least number of runs; no figure means anything then."""
-    from runtime_bench.benchmark import run_benchmark
-    from runtime_bench.compare import compare_in_turn, time_in_turn
+    from runtime_bench.bench.benchmark import run_benchmark
+    from runtime_bench.timing.compare import compare_in_turn, time_in_turn
 
     def compare(first: Any, second: Any, **settings: Any) -> Any:
         return compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime_bench.manifest import read_manifest
+from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import TINY, contents, error_line, half_written, run
 
 pytestmark = pytest.mark.needs_torch

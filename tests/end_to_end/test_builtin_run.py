@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import runtime_bench
-from runtime_bench.detections import match_detections
-from runtime_bench.manifest import read_manifest
-from runtime_bench.preprocess import letterbox, read_picture
-from runtime_bench.result import from_json
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.artifact.detections import match_detections
+from runtime_bench.artifact.manifest import read_manifest
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.bench.result import from_json
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 from tests.cli.commands import BUILTIN_LITTLE, half_written, run
 from xprune.models.families import MODELS
 from xprune.models.load import load_detector
@@ -95,8 +95,8 @@ def test_ap_of_the_artifact_is_that_of_the_pytorch_model(
     builtin_run: Path, tmp_path: Path
 ) -> None:
     """The pruned network, rebuilt and run by PyTorch with the same decoder, has the same AP."""
-    from runtime_bench.dataset import match_classes, read_dataset
-    from runtime_bench.manifest import InputSpec
+    from runtime_bench.artifact.manifest import InputSpec
+    from runtime_bench.data.dataset import match_classes, read_dataset
     from xprune.data.batches import read_pictures
     from xprune.data.evaluate import network_accuracy
 

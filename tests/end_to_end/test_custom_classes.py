@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime_bench.manifest import read_manifest
+from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import LITTLE, TINY_YAML, error_line, run, write_tiny_yaml
 from xprune.builtin.scenes import write_scenes
 from xprune.models.load import load_detector

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from runtime_bench.manifest import read_manifest
+from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import TINY, contents, half_written, run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime_bench.manifest import read_manifest
+from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import run
 from tests.cli.shortcuts import spare_rewrites
 

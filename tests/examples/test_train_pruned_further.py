@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime_bench.dataset import Dataset, read_dataset
+from runtime_bench.data.dataset import Dataset, read_dataset
 from tests.reference.toy_networks import tiny_architecture
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement

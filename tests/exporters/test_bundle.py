@@ -16,12 +16,12 @@ from exporters.bundle import build_artifact
 from exporters.graph import build_graph
 from exporters.precision.int8 import Recipe
 from exporters.precision.lower import Lowering
-from runtime_bench.decode import decode_yolo
-from runtime_bench.detections import Detections, match_detections
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.detections import Detections, match_detections
+from runtime_bench.artifact.manifest import read_manifest
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import read_manifest
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import NAMES, SIZE
 
 pytestmark = pytest.mark.needs_torch

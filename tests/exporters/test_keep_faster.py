@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from exporters.keep_faster import keep_faster
-from runtime_bench.compare import Comparison
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.compare import Comparison
 from tests.exporters.test_rewrites import decoder, neck
 
 pytestmark = pytest.mark.needs_torch

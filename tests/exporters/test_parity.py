@@ -7,10 +7,10 @@ from onnx import TensorProto, helper
 
 from exporters.detection_parity import compare_detections
 from exporters.parity import check_parity, compare_raw, compare_tensors
-from runtime_bench.decode import decode_yolo
-from runtime_bench.detections import Detections
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import OutputSpec
 
 pytestmark = pytest.mark.needs_torch
 

@@ -11,10 +11,10 @@ import torch
 
 from exporters.bundle import build_artifact
 from exporters.card import ModelCard
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox, read_picture
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import Wrapped
 from xprune.models import upstream
 
@@ -111,7 +111,7 @@ def test_ultralytics_opens_a_raw_export(artifact, paths):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
 
-    from runtime_bench.decode import decode_yolo
+    from runtime_bench.artifact.decode import decode_yolo
 
     image, placement = letterbox(read_picture(paths[0]), InputSpec(size=SIZE))
     raw = open_session(folder / "model.onnx", SessionSettings()).run(image[None])["output0"][0]

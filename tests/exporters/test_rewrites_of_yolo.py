@@ -10,12 +10,12 @@ from exporters.graph import build_graph, finish_graph
 from exporters.parity import compare_raw
 from exporters.probes import make_probes
 from exporters.rewrites import REWRITES, boxes_where_found, winograd
-from runtime_bench.decode import decode_yolo
-from runtime_bench.detections import Detections
-from runtime_bench.manifest import InputSpec, OutputSpec
-from runtime_bench.profile import node_times
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import InputSpec, OutputSpec
+from runtime_bench.runtime.profile import node_times
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import Wrapped
 from xprune.models import upstream
 

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime_bench.artifact.manifest import (
+    FileEntry,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    write_manifest,
+)
 from runtime_bench.files import sha256_of
-from runtime_bench.manifest import FileEntry, InputSpec, Manifest, OutputSpec, write_manifest
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "tiny_artifact"
 SIZE = (32, 64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime_bench.manifest import (
+from runtime_bench.artifact.manifest import (
     MODEL_FILE,
     InputSpec,
     Manifest,

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from runtime_bench.bench.result import from_json
 from runtime_bench.cli import COMMANDS, EdgeGroup, main
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json
-from runtime_bench.result import from_json
 
 QUICK = ("--min-runs", "2", "--min-time", "0", "--threads", "1")
 

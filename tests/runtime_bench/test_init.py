@@ -29,7 +29,7 @@ def heavy_modules_after(program):
     ("program", "heavy"),
     [
         ("import runtime_bench; runtime_bench.load", []),
-        ("import runtime_bench.detector", ["PIL", "numpy", "onnxruntime"]),
+        ("import runtime_bench.artifact.detector", ["PIL", "numpy", "onnxruntime"]),
     ],
 )
 def test_importing_the_package_loads_nothing_heavy(program, heavy):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from runtime_bench.dataset import Picture
-from runtime_bench.decode import decode_yolo
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox, read_picture
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.data.dataset import Picture
 from runtime_bench.progress import track
 from xprune.models.yolo import Targets
 

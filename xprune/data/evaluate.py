@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from runtime_bench.coco import Accuracy, average_precision
-from runtime_bench.dataset import Picture
-from runtime_bench.decode import decode_yolo
-from runtime_bench.detections import Detections
-from runtime_bench.manifest import InputSpec, OutputSpec
-from runtime_bench.preprocess import place
+from runtime_bench.accuracy.coco import Accuracy, average_precision
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import InputSpec, OutputSpec
+from runtime_bench.artifact.preprocess import place
+from runtime_bench.data.dataset import Picture
 from runtime_bench.progress import track
 from xprune.data.batches import PictureTensor
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime_bench.dataset import Picture
+from runtime_bench.artifact.preprocess import read_picture
+from runtime_bench.artifact.resize import resize_bilinear
+from runtime_bench.data.dataset import Picture
+from runtime_bench.data.pictures import FaultLog
 from runtime_bench.errors import EdgeError
-from runtime_bench.pictures import FaultLog
-from runtime_bench.preprocess import read_picture
 from runtime_bench.progress import track
-from runtime_bench.resize import resize_bilinear
 
 MEMORY_BYTES = 2_000_000_000
 

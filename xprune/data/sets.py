@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime_bench.dataset import Dataset, Picture, match_classes, read_dataset, verify_pictures
+from runtime_bench.data.dataset import (
+    Dataset,
+    Picture,
+    match_classes,
+    read_dataset,
+    verify_pictures,
+)
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import sha256_of
 from xprune.builtin.scenes import CALIBRATION_SEED, CLASS_NAMES, TEST_SEED, write_scenes

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import place
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import place
 from xprune.models.yolo import Targets
 
 # Around the size and place of the letterboxed picture, which is what the network is used on.

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime_bench.detections import Detections
-from runtime_bench.draw import draw_detections
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.draw import draw_detections
 from xprune.explain import wording
 
 # Labels on a smaller picture cannot be read, and a larger one only makes the file heavy.

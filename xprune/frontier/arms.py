@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime_bench.artifact.manifest import MODEL_FILE
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, sha256_of, write_json
-from runtime_bench.manifest import MODEL_FILE
 from xprune.frontier.ground import Ground
 
 ARM_FILE = "arm.json"

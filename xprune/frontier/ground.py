@@ -15,11 +15,11 @@ from torch import nn
 from exporters.bundle import build_artifact
 from exporters.keep_faster import clock_for
 from exporters.precision.lower import FLOAT32
-from runtime_bench.compare import compare_in_turn
+from runtime_bench.artifact.manifest import MODEL_FILE, InputSpec
+from runtime_bench.artifact.preprocess import letterbox
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import MODEL_FILE, InputSpec
-from runtime_bench.preprocess import letterbox
-from runtime_bench.session import open_session
+from runtime_bench.runtime.session import open_session
+from runtime_bench.timing.compare import compare_in_turn
 from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder

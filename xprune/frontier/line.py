@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from runtime_bench.artifact.manifest import read_manifest
 from runtime_bench.files import atomic_folder
-from runtime_bench.manifest import read_manifest
 from xprune.attribution.criteria import ON_REQUEST
 from xprune.attribution.scores import read_scores
 from xprune.config import AUTO, PRECISIONS, options_until

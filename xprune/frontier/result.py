@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 from exporters.metadata import package_version
-from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import MODEL_FILE, read_manifest
+from runtime_bench.artifact.manifest import MODEL_FILE, read_manifest
+from runtime_bench.machine.description import describe_machine
 from xprune.frontier.arms import Arm, Made
 from xprune.frontier.ground import Ground
 from xprune.frontier.scoring import Scorer

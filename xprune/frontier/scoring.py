@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime_bench.accuracy import detect_all
-from runtime_bench.ap_interval import (
+from runtime_bench.accuracy.ap_interval import (
     Matches,
     average_precisions,
     draw_pictures,
     interval_of,
     match_pictures,
 )
-from runtime_bench.dataset import Dataset, match_classes
-from runtime_bench.detector import check_session
+from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.artifact.detector import check_session
+from runtime_bench.artifact.manifest import MODEL_FILE, model_path, read_manifest
+from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.files import write_bytes
-from runtime_bench.manifest import MODEL_FILE, model_path, read_manifest
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 
 MATCHES_FOLDER = "matches"
 DRAWS = 2000

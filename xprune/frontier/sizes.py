@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime_bench.dataset import Picture
+from runtime_bench.data.dataset import Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.frontier.arms import Made, Method

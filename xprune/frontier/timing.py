@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from exporters.keep_faster import clock_for
-from runtime_bench.compare import ratio_interval, time_in_turn
 from runtime_bench.files import read_json, write_json
-from runtime_bench.machine import describe_machine
-from runtime_bench.settings import SessionSettings
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.compare import ratio_interval, time_in_turn
 
 TIMING_FILE = "timing.json"
 MIN_ROUNDS = 200

@@ -18,7 +18,7 @@ from torch import nn
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from runtime_bench.timings import (
+from runtime_bench.timing.timings import (
     NETWORK,
     REWRITTEN,
     SHIPPED,

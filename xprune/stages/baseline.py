@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporters.bundle import build_artifact
+from runtime_bench.artifact.manifest import Manifest, read_manifest
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import Manifest, read_manifest
 from xprune.stages.workbench import Workbench
 
 BASELINE_FOLDER = "unpruned"

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.dataset import Picture
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox
+from runtime_bench.data.dataset import Picture
 from xprune.data.batches import PictureTensor
 from xprune.data.evaluate import network_accuracy
 from xprune.data.pool import PicturePool

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from exporters.precision.lower import FLOAT32
 from runtime_bench.errors import EdgeError
-from runtime_bench.machine import describe_machine
-from runtime_bench.timing_folder import write_folder
-from runtime_bench.timings import (
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.timing.timing_folder import write_folder
+from runtime_bench.timing.timings import (
     SHIPPED,
     GraphFacts,
     TimedModel,

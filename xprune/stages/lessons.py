@@ -18,8 +18,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.decode import decode_yolo
-from runtime_bench.preprocess import letterbox
+from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.artifact.preprocess import letterbox
 from runtime_bench.progress import track
 from xprune.data.pool import PicturePool
 from xprune.data.views import (

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from exporters.metadata import package_version
-from runtime_bench.benchmark import BenchSettings, run_benchmark
-from runtime_bench.compare import Comparison, compare_in_turn
-from runtime_bench.dataset import Picture
-from runtime_bench.detections import Detections
-from runtime_bench.detector import load
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.detector import load
+from runtime_bench.artifact.manifest import file_entry, read_manifest, write_manifest
+from runtime_bench.artifact.preprocess import read_picture
+from runtime_bench.bench.benchmark import BenchSettings, run_benchmark
+from runtime_bench.bench.result import BenchResult
+from runtime_bench.data.dataset import Picture
 from runtime_bench.files import read_json, write_json
-from runtime_bench.latency import percentiles
-from runtime_bench.manifest import file_entry, read_manifest, write_manifest
-from runtime_bench.preprocess import read_picture
-from runtime_bench.result import BenchResult
+from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.latency import percentiles
 from xprune.attribution.scores import read_scores
 from xprune.config import BUILTIN, RunConfig
 from xprune.explain.pictures import Example

@@ -20,10 +20,10 @@ from exporters.precision.ranges import METHODS
 from exporters.precision.sums import sums_overflow
 from exporters.precision.sweep import Sweep, sweep
 from exporters.probes import Image
-from runtime_bench.compare import Comparison, compare_in_turn
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
+from runtime_bench.timing.compare import Comparison, compare_in_turn
 from xprune.stages.workbench import Workbench
 
 PRECISION_FILE = "precision.json"

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from runtime_bench.dataset import Picture
+from runtime_bench.data.dataset import Picture
 from runtime_bench.errors import EdgeError
-from runtime_bench.processors import available_threads
+from runtime_bench.machine.processors import available_threads
 from runtime_bench.progress import time_bar
 from xprune.config import TRAININGS
 from xprune.models.checkpoint import read_checkpoint, save_checkpoint

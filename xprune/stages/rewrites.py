@@ -17,10 +17,10 @@ from exporters.graph import Graph, finish_graph
 from exporters.keep_faster import Trial, keep_faster
 from exporters.precision.lower import FLOAT32, FLOAT_ONLY, INT8, Lowering
 from exporters.rewrites import REWRITES
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
-from runtime_bench.machine import describe_machine
-from runtime_bench.manifest import OutputSpec
+from runtime_bench.machine.description import describe_machine
 from xprune.stages.precision import (
     first_recipe,
     lowering_of,

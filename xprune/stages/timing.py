@@ -14,7 +14,12 @@ import numpy as np
 
 from exporters.keep_faster import clock_for
 from exporters.precision.lower import FLOAT32
-from runtime_bench.compare import Comparison, compare_in_turn, ratio_interval, time_in_turn
+from runtime_bench.timing.compare import (
+    Comparison,
+    compare_in_turn,
+    ratio_interval,
+    time_in_turn,
+)
 from xprune.stages.baseline import BASELINE_MODEL
 from xprune.stages.rewrites import kept_rewrites, raw_as_timed, shipped_graph
 from xprune.stages.workbench import Workbench

@@ -20,12 +20,12 @@ from exporters.bundle import check_size
 from exporters.card import ModelCard
 from exporters.graph import build_graph
 from exporters.probes import make_probes
-from runtime_bench.dataset import Dataset, Picture
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox, read_picture
-from runtime_bench.session import open_session
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
 from xprune.config import BUILTIN
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
 from xprune.data.pool import PicturePool, read_pool

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.accuracy import detect_all
-from runtime_bench.coco import average_precision
-from runtime_bench.dataset import Picture
-from runtime_bench.detections import Detections
+from runtime_bench.accuracy.coco import average_precision
+from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.data.dataset import Picture
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import InputSpec, Manifest, OutputSpec
-from runtime_bench.session import open_session
+from runtime_bench.runtime.session import open_session
 from xprune.stages.rewrites import shipped_graph
 from xprune.stages.workbench import DEFAULT_SIDE_PX, Workbench
 from xprune.variants.folder import at_variant

@@ -9,7 +9,7 @@ from pathlib import Path
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.json_fields import JsonFields
-from runtime_bench.machine import describe_machine
+from runtime_bench.machine.description import describe_machine
 from xprune.config import PRECISIONS, options_until
 from xprune.stages.workbench import Workbench
 from xprune.variants.variant import Measured, Variant

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporters.keep_faster import clock_for
-from runtime_bench.compare import time_in_turn
 from runtime_bench.progress import track
+from runtime_bench.timing.compare import time_in_turn
 from xprune.config import AUTO, PRECISIONS
 from xprune.pruning.plan import Request
 from xprune.stages.baseline import BASELINE_MODEL

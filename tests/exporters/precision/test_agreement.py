@@ -6,8 +6,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from exporters.precision.agreement import check_agreement
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import OutputSpec
 
 pytestmark = pytest.mark.needs_torch
 

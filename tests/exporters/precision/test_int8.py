@@ -12,8 +12,8 @@ from exporters.precision.lower import FLOAT_ONLY, Lowering
 from exporters.precision.sums import sums_overflow
 from exporters.rewrites import REWRITES
 from runtime_bench.errors import EdgeError
-from runtime_bench.profile import node_times
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.profile import node_times
+from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.graphs import GraphBuilder, kinds, run
 from tests.exporters.precision.test_places import network
 from tests.exporters.precision.test_ranges import images

@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from exporters.precision.int8 import Recipe
 from exporters.precision.ranges import METHODS
 from exporters.precision.sweep import TIME_SHARE, LayerTrial, choose_in_float, sweep
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.graphs import GraphBuilder
 from tests.exporters.precision.test_places import silu
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.dataset import read_dataset
-from runtime_bench.manifest import InputSpec
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.data.dataset import read_dataset
 from tests.reference.toy_networks import tiny_yolo
 from xprune.attribution.attribute import ScoringTask
 from xprune.data.batches import PictureTensor, own_detections, read_pictures

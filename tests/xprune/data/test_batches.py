@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from runtime_bench.dataset import Picture, read_dataset
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox, read_picture
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.data.dataset import Picture, read_dataset
 from tests.reference.toy_networks import tiny_yolo
 from xprune.data.batches import PictureTensor, own_detections, read_pictures
 from xprune.data.evaluate import network_accuracy

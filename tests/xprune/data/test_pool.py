@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime_bench.dataset import read_dataset
+from runtime_bench.artifact.preprocess import read_picture
+from runtime_bench.data.dataset import read_dataset
 from runtime_bench.errors import EdgeError
-from runtime_bench.preprocess import read_picture
 from xprune.data.pool import read_pool
 
 

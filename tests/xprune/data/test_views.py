@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from runtime_bench.manifest import InputSpec
-from runtime_bench.preprocess import letterbox
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.preprocess import letterbox
 from xprune.data.views import (
     View,
     batch_views,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from runtime_bench.detections import Detections
-from runtime_bench.latency import LatencySamples
-from runtime_bench.result import ArtifactFacts, BenchResult, BenchSettings
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.bench.result import ArtifactFacts, BenchResult, BenchSettings
+from runtime_bench.timing.latency import LatencySamples
 from xprune.explain.report import Example, write_report
 
 NAMES = ("disc", "ring", "square", "triangle", "star", "cross")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime_bench.accuracy import evaluate_artifact
+from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
 from tests.xprune.frontier.conftest import Counted, MakeSettings

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime_bench.accuracy import evaluate_artifact
-from runtime_bench.dataset import Dataset
-from runtime_bench.settings import SessionSettings
-from tests.runtime_bench.test_accuracy import red_picture
+from runtime_bench.accuracy.predictions import evaluate_artifact
+from runtime_bench.data.dataset import Dataset
+from runtime_bench.runtime.settings import SessionSettings
+from tests.runtime_bench.accuracy.test_predictions import red_picture
 from xprune.frontier.scoring import Scorer
 
 

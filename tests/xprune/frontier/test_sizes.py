@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime_bench.pictures import Picture
+from runtime_bench.data.pictures import Picture
 from xprune.frontier.sizes import SizeTimes, likely_sizes, shown_scale
 
 BASE = (320, 320)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime_bench.settings import SessionSettings
+from runtime_bench.runtime.settings import SessionSettings
 from xprune.frontier import timing
 from xprune.frontier.timing import Timed, time_all
 

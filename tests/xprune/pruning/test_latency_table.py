@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from runtime_bench.errors import EdgeError
-from runtime_bench.timings import GraphFacts, GraphTime, TimedModel, Timings
+from runtime_bench.timing.timings import GraphFacts, GraphTime, TimedModel, Timings
 from tests.reference.toy_networks import ConvBlock, noise, settled, toy
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.layers.substitutes import applicable, replacement

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.dataset import read_dataset
-from runtime_bench.manifest import InputSpec
+from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.data.dataset import read_dataset
 from xprune.data.pool import read_pool
 from xprune.models.yolo import Targets
 from xprune.stages.examination import make_examination
@@ -37,7 +37,7 @@ def pool(scenes_file):
 
 def answers(pool, box: tuple[float, ...]) -> list[Targets]:
     """The same box, given in pixels of the input, on each picture, in its own pixels."""
-    from runtime_bench.preprocess import place
+    from runtime_bench.artifact.preprocess import place
 
     found = []
     for picture in pool.pictures:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime_bench.manifest import read_manifest
+from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import TINY, run, write_tiny_yaml
 from tests.cli.shortcuts import export_once, measure_briefly
 from xprune.cli import main

@@ -10,10 +10,10 @@ import pytest
 
 import xprune.stages.precision as stage
 from exporters.precision.sweep import LayerTrial, Sweep
-from runtime_bench.compare import Comparison
+from runtime_bench.artifact.manifest import PRECISIONS
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import PRECISIONS
-from runtime_bench.session import open_session
+from runtime_bench.runtime.session import open_session
+from runtime_bench.timing.compare import Comparison
 from tests.xprune.stages.conftest import MakeBench
 from xprune import config
 from xprune.stages import rewrites

@@ -11,7 +11,7 @@ import pytest
 import xprune.stages.rewrites as stage
 from exporters.keep_faster import Trial
 from runtime_bench.errors import EdgeError
-from runtime_bench.session import open_session
+from runtime_bench.runtime.session import open_session
 from tests.xprune.stages.conftest import MakeBench
 
 TRIALS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime_bench.artifact.manifest import read_manifest
 from runtime_bench.errors import EdgeError
-from runtime_bench.manifest import read_manifest
 from tests.xprune.stages.conftest import MakeBench
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 

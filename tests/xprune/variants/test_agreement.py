@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime_bench.dataset import Picture
+from runtime_bench.data.dataset import Picture
 from xprune.variants import agreement
 from xprune.variants.agreement import Agreement, reference_size, surer_half
 

@@ -1,0 +1,1 @@
+"""Score detections against labels: AP, and its interval over the pictures."""

@@ -1,0 +1,93 @@
+"""Run a detector over pictures, exactly as its manifest says, and score what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_bench.accuracy.coco import Accuracy, average_precision
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.detector import check_session, read_outputs
+from runtime_bench.artifact.manifest import Manifest, model_path, read_manifest
+from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.data.dataset import Dataset, Picture, match_classes
+from runtime_bench.errors import EdgeError
+from runtime_bench.progress import track
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
+
+Run = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[np.generic]]]
+
+
+def evaluate_artifact(
+    artifact: Path,
+    dataset: Dataset,
+    *,
+    settings: SessionSettings | None = None,
+    progress: bool = True,
+) -> Accuracy:
+    """Return the accuracy of an artifact, taken from its own model file.
+
+    Raises:
+        EdgeError: If the artifact or a picture cannot be read, or the data has no labels or a
+            class that the artifact lacks.
+    """
+    manifest = read_manifest(artifact)
+    matched = match_classes(dataset, manifest.names)
+    session = open_session(model_path(artifact), settings or SessionSettings())
+    check_session(session, manifest)
+    found = detect_all(session.run, manifest, matched.pictures, progress=progress)
+    return average_precision(matched.pictures, found, manifest.names)
+
+
+def detect_all(
+    run: Run, manifest: Manifest, pictures: Sequence[Picture], *, progress: bool = True
+) -> list[Detections]:
+    """Return what a model finds in each picture, in pixels of the picture.
+
+    Nothing is left out for its low score beyond what the manifest says, so that the average
+    precision can be taken from the answer.
+
+    Args:
+        run: One inference: (1, 3, height, width) float32 to the outputs by name, such as
+            `Session.run`.
+        manifest: How pictures go in and what comes out.
+        pictures: The files to read; their labels are not looked at.
+        progress: Show how far it is.
+
+    Raises:
+        EdgeError: If a picture cannot be read or has not the size that its data set says, or
+            the model answers with something that is no number.
+    """
+    found = []
+    for picture in track(pictures, label="Detecting", quiet=not progress):
+        pixels = read_picture(picture.path)
+        if pixels.shape[:2] != picture.size:
+            height, width = pixels.shape[:2]
+            raise EdgeError(
+                f"{picture.path}: the picture is {width} x {height} px, the data set says "
+                f"{picture.size[1]} x {picture.size[0]} px; correct it, or pass --skip-bad"
+            )
+        found.append(detect(run, manifest, pixels, name=picture.name))
+    return found
+
+
+def detect(
+    run: Run, manifest: Manifest, pixels: npt.NDArray[np.uint8], *, name: str = "a picture"
+) -> Detections:
+    """Return what a model finds in one picture, (H, W, 3) uint8 RGB, in its pixels.
+
+    Raises:
+        EdgeError: If the model answers with something that is no number.
+    """
+    image, placement = letterbox(pixels, manifest.input)
+    found = read_outputs(run(image[None]), manifest.output)
+    if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+        raise EdgeError(
+            f"the model answers with values that are no numbers for {name}; it is broken: "
+            "make it again, or undo its last change"
+        )
+    return Detections(placement.to_picture(found.boxes), found.scores, found.labels)

@@ -1,0 +1,1 @@
+"""An artifact in use: its manifest, how a picture goes in, and how detections come out."""

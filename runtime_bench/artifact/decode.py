@@ -1,0 +1,102 @@
+"""Turn the raw output of a detector's head into detections, in numpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from runtime_bench.artifact.boxes import center_to_ltrb, nms
+from runtime_bench.artifact.detections import NO_DETECTIONS, Detections
+from runtime_bench.errors import EdgeError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# Ultralytics' own limits, kept so that the answers are the same.
+MAX_CANDIDATES = 30_000
+CLASS_OFFSET_PX = 7_680
+
+
+class Decoder(Protocol):
+    """Turns one raw output into detections in pixels of the input."""
+
+    def __call__(
+        self,
+        raw: npt.NDArray[np.float32],
+        *,
+        min_score: float,
+        iou: float,
+        max_boxes: int,
+        multi_label: bool = True,
+    ) -> Detections:
+        """See `decode_yolo`."""
+        ...
+
+
+def decode_yolo(
+    raw: npt.NDArray[np.float32],
+    *,
+    min_score: float,
+    iou: float,
+    max_boxes: int,
+    multi_label: bool = True,
+) -> Detections:
+    """Decode the output of a YOLOv8 head; the same answer as Ultralytics' NMS gives.
+
+    Args:
+        raw: (4 + classes, anchors): centre x, centre y, width, height in pixels of the input,
+            then a score in [0, 1] per class.
+        min_score: A score must be above this to count.
+        iou: Of two boxes of one class that overlap by more than this, the lesser goes.
+        max_boxes: The most detections that are returned.
+        multi_label: Whether one anchor may be answered with several classes, not its best only.
+
+    Returns:
+        Detections in pixels of the input, best score first.
+
+    Raises:
+        EdgeError: If `raw` has not that shape.
+    """
+    if raw.ndim != 2 or len(raw) < 5:
+        raise EdgeError(
+            f"the raw output has shape {raw.shape}; decoder 'yolo' reads (4 + classes, anchors)"
+        )
+    scores = raw[4:]
+    if multi_label:
+        labels, anchors = np.nonzero(scores > np.float32(min_score))
+        by_anchor = np.argsort(anchors, kind="stable")
+        labels, anchors = labels[by_anchor], anchors[by_anchor]
+    else:
+        best = scores.argmax(axis=0)
+        anchors = np.flatnonzero(scores[best, np.arange(raw.shape[1])] > np.float32(min_score))
+        labels = best[anchors]
+    if not len(anchors):
+        return NO_DETECTIONS
+    chosen = scores[labels, anchors]
+    if len(chosen) > MAX_CANDIDATES:
+        rows = np.argsort(-chosen, kind="stable")[:MAX_CANDIDATES]
+        labels, anchors, chosen = labels[rows], anchors[rows], chosen[rows]
+    boxes = center_to_ltrb(raw[:4, anchors].T)
+    # One class is moved far away from the next, so that one pass serves all classes.
+    offsets = (labels * CLASS_OFFSET_PX).astype(np.float32)[:, None]
+    kept = nms(boxes + offsets, chosen, iou, limit=max_boxes)
+    return Detections(boxes[kept], chosen[kept], labels[kept])
+
+
+DECODERS: dict[str, Decoder] = {
+    "yolo": decode_yolo,
+}
+
+
+def find_decoder(name: str) -> Decoder:
+    """Return the decoder called `name`.
+
+    Raises:
+        EdgeError: If there is none.
+    """
+    try:
+        return DECODERS[name]
+    except KeyError:
+        known = ", ".join(sorted(DECODERS))
+        raise EdgeError(f"no decoder is called '{name}'; there are: {known}") from None

@@ -1,0 +1,173 @@
+"""An artifact as a function: a picture in, detections in its pixels out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from runtime_bench.artifact.decode import find_decoder
+from runtime_bench.artifact.detections import Detections
+from runtime_bench.artifact.manifest import model_path, read_manifest
+from runtime_bench.artifact.preprocess import letterbox, read_picture, rgb_pixels
+from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.runtime.session import open_session
+from runtime_bench.runtime.settings import SessionSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runtime_bench.artifact.manifest import Manifest, OutputSpec
+    from runtime_bench.runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A loaded artifact; call it with a picture.
+
+    Attributes:
+        session: The loaded model.
+        manifest: What the artifact says about itself.
+        min_score: Detections below it are left out.
+    """
+
+    session: Session
+    manifest: Manifest
+    min_score: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the classes; a label is an index into them."""
+        return self.manifest.names
+
+    def __call__(self, picture: Path | str | Image.Image | npt.NDArray[np.uint8]) -> Detections:
+        """Find the objects in a picture.
+
+        Args:
+            picture: A file, a Pillow image, or (H, W, 3) uint8, red, green, blue.
+
+        Returns:
+            Detections in pixels of the picture, best score first.
+
+        Raises:
+            EdgeError: If the picture cannot be read, or the model's answer is not what the
+                manifest says.
+        """
+        image, placement = letterbox(_pixels(picture), self.manifest.input)
+        outputs = self.session.run(image[None])
+        found = read_outputs(outputs, self.manifest.output).above(self.min_score)
+        return Detections(placement.to_picture(found.boxes), found.scores, found.labels)
+
+
+def load(
+    artifact: Path | str, *, threads: int | None = None, min_score: float | None = None
+) -> Detector:
+    """Open an artifact, after its files were checked against its manifest.
+
+    Args:
+        artifact: Its folder, its `model.onnx`, or its `manifest.json`.
+        threads: Threads inside one operation; None for all that this process may use.
+        min_score: Leave out detections below it; None for what the manifest advises for
+            showing, 0 for all that the model answers with.
+
+    Raises:
+        EdgeError: If the artifact is missing, damaged, or does not fit its manifest.
+        UsageError: If `min_score` is not from 0 to 1, or `threads` below 1.
+    """
+    if min_score is not None and not 0.0 <= min_score <= 1.0:
+        raise UsageError(f"min_score is {min_score}; it must be from 0 to 1")
+    artifact = Path(artifact)
+    manifest = read_manifest(artifact)
+    session = open_session(model_path(artifact), SessionSettings(threads=threads))
+    check_session(session, manifest)
+    return Detector(
+        session, manifest, manifest.display_score if min_score is None else min_score
+    )
+
+
+def check_session(session: Session, manifest: Manifest) -> None:
+    """Check that a model takes and gives what its manifest says.
+
+    Raises:
+        EdgeError: If an input or output differs.
+    """
+    given = session.inputs[0]
+    wanted_shape = (1, 3, *manifest.input.size)
+    if given.name != manifest.input.name or given.dtype != "tensor(float)":
+        raise EdgeError(
+            f"the model takes {given.dtype} '{given.name}', but its manifest says "
+            f"{manifest.input.dtype} '{manifest.input.name}': export it again"
+        )
+    fits = len(given.shape) == len(wanted_shape) and all(
+        side is None or side == wanted
+        for side, wanted in zip(given.shape, wanted_shape, strict=True)
+    )
+    if not fits:
+        raise EdgeError(
+            f"the model takes shape {given.shape}, but its manifest says {wanted_shape}: "
+            "export it again"
+        )
+    missing = set(manifest.output.names) - {output.name for output in session.outputs}
+    if missing:
+        raise EdgeError(
+            f"the model lacks output '{min(missing)}' of its manifest: export it again"
+        )
+    if manifest.output.decoder is not None:
+        find_decoder(manifest.output.decoder)
+
+
+def read_outputs(
+    outputs: Mapping[str, npt.NDArray[np.generic]], spec: OutputSpec
+) -> Detections:
+    """Return what a model answered, in pixels of its input.
+
+    Args:
+        outputs: The outputs by name, as `Session.run` gives them.
+        spec: What they mean.
+
+    Raises:
+        EdgeError: If an output has another shape than the manifest promises.
+    """
+    if spec.decoder is not None:
+        decode = find_decoder(spec.decoder)
+        raw = np.asarray(outputs[spec.names[0]], np.float32)
+        if raw.ndim != 3 or raw.shape[0] != 1:
+            raise EdgeError(f"the raw output has shape {raw.shape}, not (1, values, anchors)")
+        return decode(
+            raw[0],
+            min_score=spec.min_score,
+            iou=spec.iou,
+            max_boxes=spec.max_boxes,
+            multi_label=spec.multi_label,
+        )
+    boxes, scores, labels = (np.asarray(outputs[name]) for name in spec.names)
+    count = len(scores)
+    if boxes.shape != (count, 4) or scores.shape != (count,) or labels.shape != (count,):
+        shapes = f"{boxes.shape}, {scores.shape}, {labels.shape}"
+        raise EdgeError(f"the outputs have shapes {shapes}, not (N, 4), (N,), (N,)")
+    return Detections(
+        boxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64)
+    )
+
+
+def _pixels(
+    picture: Path | str | Image.Image | npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    if isinstance(picture, str | Path):
+        return read_picture(Path(picture))
+    if isinstance(picture, Image.Image):
+        return rgb_pixels(ImageOps.exif_transpose(picture))
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] != 3
+        or not picture.size
+    ):
+        raise EdgeError(
+            f"the picture is {picture.dtype} {picture.shape}, not uint8 (height, width, 3)"
+        )
+    return picture

@@ -1,0 +1,195 @@
+"""A picture becomes the input of a model, and boxes find their way back."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from runtime_bench.artifact.boxes import clip
+from runtime_bench.artifact.resize import resize_bilinear
+from runtime_bench.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runtime_bench.artifact.manifest import InputSpec
+
+# By hand, since `Image.open` also opens PostScript by running another program, and Ultralytics
+# puts a version in its place that installs a package when a file is no picture.
+_READERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+}
+FORMATS = tuple(_READERS)
+
+# What Pillow raises for damaged files; it has no error of its own for them.
+_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit: half a gigabyte of pixels
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies inside the input of a model.
+
+    Attributes:
+        picture_size: (height, width) of the picture.
+        inner_size: (height, width) of the picture inside the input, in whole pixels: so the two
+            sides are not scaled by quite the same factor.
+        left_px: Padding at the left, in pixels of the input.
+        top_px: Padding at the top.
+    """
+
+    picture_size: tuple[int, int]
+    inner_size: tuple[int, int]
+    left_px: int
+    top_px: int
+
+    def to_picture(self, boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Move boxes (N, 4), ltrb in pixels of the input, to the picture, cut at its edges."""
+        moved = np.asarray(boxes, np.float64).reshape(-1, 4) - self._offsets()
+        return clip(moved / self._factors(), self.picture_size)
+
+    def to_input(self, boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Move boxes (N, 4), ltrb in pixels of the picture, to the input of the model."""
+        scaled = np.asarray(boxes, np.float64).reshape(-1, 4) * self._factors()
+        return (scaled + self._offsets()).astype(np.float32)
+
+    def _factors(self) -> npt.NDArray[np.float64]:
+        vertical = self.inner_size[0] / self.picture_size[0]
+        horizontal = self.inner_size[1] / self.picture_size[1]
+        return np.array([horizontal, vertical, horizontal, vertical], np.float64)
+
+    def _offsets(self) -> npt.NDArray[np.float64]:
+        return np.array([self.left_px, self.top_px, self.left_px, self.top_px], np.float64)
+
+
+def letterbox(
+    picture: npt.NDArray[np.uint8], spec: InputSpec
+) -> tuple[npt.NDArray[np.float32], Placement]:
+    """Fit a picture into the input of a model, keep its proportions, and fill up with grey.
+
+    The geometry is that of Ultralytics' `LetterBox(auto=False)`, the pixels are OpenCV's.
+
+    Args:
+        picture: (H, W, 3) uint8, red, green, blue.
+        spec: What the model wants.
+
+    Returns:
+        (3, height, width) float32, `(value * scale - mean) / std`, and where the picture lies.
+    """
+    height, width = picture.shape[:2]
+    placement = place((height, width), spec)
+    inner = placement.inner_size
+    canvas = np.full((*spec.size, 3), spec.pad_value, np.uint8)
+    rows = slice(placement.top_px, placement.top_px + inner[0])
+    columns = slice(placement.left_px, placement.left_px + inner[1])
+    canvas[rows, columns] = resize_bilinear(picture, inner)
+
+    # A table of the 256 values, so that each is rounded once: 255 / 255 is exactly 1.
+    values = np.arange(256, dtype=np.float64)[None, :] * spec.scale
+    tables = (values - np.array(spec.mean)[:, None]) / np.array(spec.std)[:, None]
+    image = np.empty((3, *spec.size), np.float32)
+    for channel, table in enumerate(tables.astype(np.float32)):
+        np.take(table, canvas[:, :, channel], out=image[channel], mode="clip")
+    return image, placement
+
+
+def place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
+    """Return where a picture of `picture_size` (height, width) will lie in the input."""
+    height, width = picture_size
+    scale = min(spec.size[0] / height, spec.size[1] / width)
+    if not spec.scale_up:
+        scale = min(scale, 1.0)
+    # A very thin picture keeps one pixel.
+    inner = (max(round(height * scale), 1), max(round(width * scale), 1))
+    left_px = top_px = 0
+    if spec.centred:
+        # Ultralytics subtracts 0.1, so that of an odd padding the smaller half comes first.
+        top_px = round((spec.size[0] - inner[0]) / 2 - 0.1)
+        left_px = round((spec.size[1] - inner[1]) / 2 - 0.1)
+    return Placement(picture_size, inner, left_px, top_px)
+
+
+def read_picture(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture file as OpenCV's `imread` would show it, in red, green, blue.
+
+    An orientation in the EXIF data is applied. Grey becomes three equal channels, of 16 bits
+    the upper 8 count, and transparency is dropped.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        EdgeError: If the file is missing, truncated, no picture, or absurdly large.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata, which does not matter here.
+        warnings.simplefilter("ignore")
+        try:
+            with path.open("rb") as file:
+                image = _open_image(file)
+                image.load()
+                return rgb_pixels(ImageOps.exif_transpose(image))
+        except FileNotFoundError as error:
+            raise EdgeError(f"'{path}' does not exist; name a picture") from error
+        except Image.DecompressionBombError as error:
+            raise EdgeError(
+                f"'{path}' has more than {MAX_PIXELS} pixels; make it smaller"
+            ) from error
+        except EdgeError as error:
+            raise EdgeError(f"'{path}' {error}") from error
+        except _DAMAGE as error:
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise EdgeError(f"'{path}' cannot be read as a picture: {cause.lower()}") from error
+
+
+def _open_image(file: BinaryIO) -> ImageFile.ImageFile:
+    for open_format in _READERS.values():
+        file.seek(0)
+        with contextlib.suppress(*_NOT_THIS_FORMAT):
+            image = open_format(file)
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            return image
+    raise EdgeError(f"is no picture that can be read; there are: {', '.join(FORMATS)}")
+
+
+def rgb_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a Pillow image, (H, W, 3) uint8, red, green, blue.
+
+    Raises:
+        EdgeError: If its values have no known range (32-bit integers or floats).
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        # The conversion in Pillow itself cuts at 255 in some versions.
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise EdgeError("has 32 bits a pixel, of unknown range; save it with 8 or 16")
+    return np.array(image.convert("RGB"), np.uint8)

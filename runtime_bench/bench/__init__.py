@@ -1,0 +1,1 @@
+"""Measure one artifact, compare several, or hold one to limits; and report it."""

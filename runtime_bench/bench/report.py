@@ -1,0 +1,178 @@
+"""Say results in words and rounded figures; the only place where units are converted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from runtime_bench.timing.latency import percentile
+
+if TYPE_CHECKING:
+    from runtime_bench.artifact.manifest import Manifest
+    from runtime_bench.bench.result import BenchResult
+    from runtime_bench.bench.side_by_side import SideBySide
+    from runtime_bench.runtime.profile import ProviderShare
+    from runtime_bench.timing.latency import LatencySamples
+
+Rows = list[tuple[str, str]]
+
+UNKNOWN = "unknown"
+
+
+def bench_rows(result: BenchResult) -> Rows:
+    """Return the rows (what, figure) of a benchmark's table."""
+    artifact = result.artifact
+    rows = [
+        ("model", f"{artifact.model_name}, {megabytes(artifact.size_bytes)}"),
+        ("input", f"{_size(artifact.input_size)} px (height x width)"),
+        ("runs on", f"{result.provider}, {_count(result.threads, 'thread')}"),
+        *_provider_rows(result.providers or {}),
+    ]
+    if result.accuracy is not None:
+        scored = result.accuracy
+        of = f"{_count(scored.pictures, 'picture')}, {_count(scored.boxes, 'box', 'boxes')}"
+        rows.append(("AP@[.50:.95]", f"{scored.ap:.4f} (of {of})"))
+        rows.append(("AP50, AP75", f"{scored.ap50:.4f}, {scored.ap75:.4f}"))
+    elif result.data is not None:
+        rows.append(("AP@[.50:.95]", "not measured: the data has no labels"))
+    rows.append(("latency", _latency_text(result.latency)))
+    if result.latency_input != "pictures":
+        rows.append(("", f"of a made-up picture ({result.latency_input}); pass --data"))
+    if result.end_to_end is not None:
+        rows.append(("file to boxes", _latency_text(result.end_to_end)))
+    rows.append(("load, first run", f"{ms(result.load_time_s)}, {ms(result.first_run_s)}"))
+    rows.append(("peak memory", megabytes(result.peak_memory_bytes)))
+    if result.data is not None and result.data.skipped:
+        rows.append(("skipped", _count(len(result.data.skipped), "entry", "entries")))
+        rows += [("", line) for line in result.data.skipped]
+    return rows
+
+
+def _provider_rows(providers: Mapping[str, ProviderShare]) -> Rows:
+    """Return what each provider ran, where it was not one for all."""
+    if len(providers) < 2:
+        return []
+    return [
+        ("", f"{name}: {_count(share.nodes, 'node')}, {share.time_share:.0%} of the time")
+        for name, share in providers.items()
+    ]
+
+
+def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
+    """Return the lines of a comparison's table, its head first."""
+    head = ("artifact", "input", "median", "of the first", "interval", "")
+    lines: list[tuple[str, ...]] = [head]
+    standings = [None, *zip(found.compared.found, found.verdicts, strict=True)]
+    for path, facts, times_s, standing in zip(
+        found.paths, found.artifacts, found.compared.times_s, standings, strict=True
+    ):
+        shown = (path, _size(facts.input_size), ms(percentile(times_s, 50)))
+        if standing is None:
+            lines.append((*shown, "1", "", ""))
+            continue
+        stands, verdict = standing
+        low, high = stands.interval
+        words = f"same within {found.within:.1%}" if verdict == "same" else verdict
+        lines.append((*shown, f"{stands.ratio:.3f}", f"{low:.3f} to {high:.3f}", words))
+    return lines
+
+
+def manifest_rows(manifest: Manifest) -> Rows:
+    """Return the rows (what, value) that say what an artifact is."""
+    spec, output = manifest.input, manifest.output
+    names = ", ".join(manifest.names[:10])
+    if len(manifest.names) > 10:
+        names = f"{names}, ..."
+    wanted = f"{spec.resize}, {spec.interpolation}, padded with {spec.pad_value}"
+    if output.decoder is None:
+        answer = f"{', '.join(output.names)}; {output.max_boxes} boxes at most"
+    else:
+        answer = f"{', '.join(output.names)}, for the decoder '{output.decoder}'"
+    rows = [
+        ("model", f"{manifest.model_name} (family {manifest.family})"),
+        ("task", manifest.task),
+        ("licence", manifest.licence),
+        ("classes", f"{len(manifest.names)}: {names}"),
+        ("input", f"{spec.name}, {_size(spec.size)} px (height x width), {spec.dtype}"),
+        ("preparation", wanted),
+        ("output", answer),
+        ("precision", manifest.precision),
+        ("scores", f"from {output.min_score:g}; worth showing from {manifest.display_score:g}"),
+    ]
+    for name, entry in sorted(manifest.files.items()):
+        rows.append((name, f"{megabytes(entry.size_bytes)}, sha256 {entry.sha256[:12]}..."))
+    rows += [(f"parity {key}", _short(value)) for key, value in manifest.parity.items()]
+    rows += [(f"made: {key}", _short(value)) for key, value in manifest.provenance.items()]
+    return rows
+
+
+def machine_rows(machine: Mapping[str, object]) -> Rows:
+    """Return the rows (what, value) of `describe_machine`, with units people use."""
+    return [_machine_row(key, value) for key, value in machine.items()]
+
+
+def install_rows(install: Mapping[str, Any]) -> Rows:
+    """Return the rows (what, value) of `describe_install`; what is lacking comes last."""
+    rows = machine_rows(install["machine"])
+    for package in install["packages"]:
+        version = package["version"] or "not installed"
+        part = "" if package["brought_by"] == "base" else f" (extra '{package['brought_by']}')"
+        rows.append((package["name"], f"{version}{part}"))
+    providers = install["providers"]
+    rows.append(("providers", UNKNOWN if providers is None else ", ".join(providers)))
+    rows += [
+        (f"provider {name}", f"not here; it comes with: {words}")
+        for name, words in install["other_providers"].items()
+    ]
+    lacking = install["lacking"] or ["nothing"]
+    rows += [("lacking" if index == 0 else "", line) for index, line in enumerate(lacking)]
+    return rows
+
+
+def ms(time_s: float | None) -> str:
+    """Return a time in milliseconds, with three figures or one decimal."""
+    if time_s is None:
+        return UNKNOWN
+    time_ms = time_s * 1000
+    return f"{time_ms:.2f} ms" if time_ms < 10 else f"{time_ms:.1f} ms"
+
+
+def megabytes(size_bytes: int | None) -> str:
+    """Return a size in megabytes of a million bytes."""
+    return UNKNOWN if size_bytes is None else f"{size_bytes / 1e6:.1f} MB"
+
+
+def _machine_row(key: str, value: object) -> tuple[str, str]:
+    name, _, unit = key.rpartition("_")
+    if unit not in ("bytes", "hz", "c"):
+        name, unit = key, ""
+    text = UNKNOWN if value is None else str(value)
+    if isinstance(value, (int, float)):
+        text = {
+            "bytes": f"{value / 1e6:.0f} MB",
+            "hz": f"{value / 1e9:.2f} GHz",
+            "c": f"{value:.0f} degrees Celsius",
+            "": f"{value:g}",
+        }[unit]
+    return name.replace("_", " "), text
+
+
+def _latency_text(samples: LatencySamples) -> str:
+    found = samples.percentiles
+    text = f"p50 {ms(found.p50)}, p90 {ms(found.p90)}"
+    if found.p99 is not None:
+        text = f"{text}, p99 {ms(found.p99)}"
+    return f"{text} (of {_count(len(samples.timed_s), 'run')})"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

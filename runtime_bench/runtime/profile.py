@@ -1,0 +1,230 @@
+"""How long every operation of a model takes, from the profile that onnxruntime writes.
+
+onnxruntime rewrites the graph on load, and the names with it: a convolution in its blocked
+layout is called after the value it gives ("…_nchwc"), SiLU becomes one QuickGelu node called
+after its Mul ("…/QuickGeluFusion/"), and nodes called ReorderInput and ReorderOutput appear
+between layouts. In a graph in 8 bits a pair is called after its value ("…_QuantizeLinear",
+"…_dq"), and Transpose nodes appear that no file has. `source` is the name without these
+additions.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.files import read_json
+from runtime_bench.runtime.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from runtime_bench.runtime.settings import SessionSettings
+
+WARMUP_RUNS = 2
+
+_KERNEL = "_kernel_time"
+_INSERTED = frozenset({"ReorderInput", "ReorderOutput"})
+_ADDED = re.compile(r"(^fused )|(_token_\d+|_nchwc|/\w+Fusion/?)$")
+_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_OF_PAIR = re.compile(r"_(QuantizeLinear|DequantizeLinear|q|dq)(_\d+)?$")
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """The time of one node of the graph as onnxruntime runs it.
+
+    Attributes:
+        name: The name of the node in onnxruntime's own graph.
+        op_type: Its operation there, such as "Conv" or "QuickGelu".
+        source: The node (or value) of the file that it comes from; None for a change of
+            layout, which comes from no node.
+        time_s: Median over the runs of the seconds that it took in one run.
+        provider: The execution provider that ran it, by onnxruntime's name.
+    """
+
+    name: str
+    op_type: str
+    source: str | None
+    time_s: float
+    provider: str = ""
+
+
+@dataclass(frozen=True)
+class ProviderShare:
+    """What an execution provider ran: how many nodes, and what share of their time."""
+
+    nodes: int
+    time_share: float
+
+
+@dataclass(frozen=True)
+class NodeTimes:
+    """The time of every node of a model.
+
+    Attributes:
+        nodes: In the order in which they run.
+        run_s: Median of the seconds of a whole run, profiling included.
+    """
+
+    nodes: tuple[NodeTime, ...]
+    run_s: float
+
+    @property
+    def total_s(self) -> float:
+        """The sum of the times of all nodes, without what is between them."""
+        return sum(node.time_s for node in self.nodes)
+
+    @property
+    def by_provider(self) -> dict[str, ProviderShare]:
+        """What each execution provider ran, the busiest first."""
+        total_s = self.total_s or 1.0
+        counts: dict[str, int] = defaultdict(int)
+        times_s: dict[str, float] = defaultdict(float)
+        for node in self.nodes:
+            counts[node.provider] += 1
+            times_s[node.provider] += node.time_s
+        return {
+            name: ProviderShare(counts[name], time_s / total_s)
+            for name, time_s in sorted(times_s.items(), key=lambda entry: -entry[1])
+        }
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Seconds by the name of the node in onnxruntime's own graph."""
+        times_s: dict[str, float] = defaultdict(float)
+        for node in self.nodes:
+            times_s[node.name] += node.time_s
+        return dict(times_s)
+
+    @property
+    def by_source(self) -> dict[str, float]:
+        """Seconds by the node of the file; a change of layout counts for the next such node.
+
+        Layouts change because the node that follows needs another one.
+        """
+        times_s: dict[str, float] = defaultdict(float)
+        waiting_s = 0.0
+        last = None
+        for node in self.nodes:
+            if node.source is None:
+                waiting_s += node.time_s
+                continue
+            times_s[node.source] += node.time_s + waiting_s
+            waiting_s, last = 0.0, node.source
+        if last is not None:
+            times_s[last] += waiting_s
+        return dict(times_s)
+
+
+def node_times(
+    model: Path | bytes,
+    images: Sequence[npt.NDArray[np.float32]],
+    settings: SessionSettings,
+    *,
+    runs: int,
+) -> NodeTimes:
+    """Run a model with profiling on, and return the median time of every node.
+
+    Args:
+        model: The ONNX file, or its bytes.
+        images: Inputs, each (1, 3, height, width) float32, used in turn.
+        settings: How to run; where the profile goes is decided here.
+        runs: How many runs count; two more warm up.
+
+    Raises:
+        EdgeError: If the model cannot be loaded or run, or its profile lacks runs.
+        UsageError: If `runs` is below 1 or there is no image.
+    """
+    if runs < 1 or not images:
+        raise UsageError(f"profiling needs a run and an image; asked: {runs}, {len(images)}")
+    with tempfile.TemporaryDirectory(prefix="xprune-edge-profile-") as folder:
+        session = open_session(model, replace(settings, profile_path=Path(folder) / "profile"))
+        for index in range(WARMUP_RUNS + runs):
+            session.run(images[index % len(images)])
+        events = read_json(session.end_profiling())
+    return read_profile(events, runs=runs)
+
+
+def read_profile(events: object, *, runs: int) -> NodeTimes:
+    """Return the median times of the last `runs` runs in a profile of onnxruntime.
+
+    Args:
+        events: What the profile's JSON file holds: a list of Chrome trace events, in
+            microseconds.
+        runs: How many runs count.
+
+    Raises:
+        EdgeError: If the profile has fewer runs (onnxruntime keeps a million events at most).
+    """
+    trace = cast("list[dict[str, Any]]", events)
+    whole = sorted(
+        (event["ts"], event["ts"] + event["dur"])
+        for event in trace
+        if event.get("name") == "model_run"
+    )[-runs:]
+    if len(whole) < runs:
+        raise EdgeError(f"the profile has {len(whole)} of {runs} runs; ask for fewer runs")
+    kernels = sorted(
+        (event for event in trace if _is_kernel(event)), key=lambda event: int(event["ts"])
+    )
+    # A node inside a loop runs several times in one run; its times are added.
+    samples_us: dict[tuple[str, str, str, str], list[int]] = {}
+    run = 0
+    for event in kernels:
+        while run < runs and event["ts"] > whole[run][1]:
+            run += 1
+        if run == runs or event["ts"] < whole[run][0]:
+            continue
+        key = _key(event)
+        samples_us.setdefault(key, [0] * runs)[run] += event["dur"]
+    nodes = tuple(
+        NodeTime(
+            name=name,
+            op_type=op_type,
+            source=source_of(name, op_type),
+            time_s=statistics.median(durations_us) * 1e-6,
+            provider=provider,
+        )
+        for (name, op_type, provider, _), durations_us in samples_us.items()
+    )
+    run_us = statistics.median(end_us - start_us for start_us, end_us in whole)
+    return NodeTimes(nodes=nodes, run_s=run_us * 1e-6)
+
+
+def source_of(name: str, op_type: str) -> str | None:
+    """Return the name in the file of a node that onnxruntime may have renamed.
+
+    With the level "all", a convolution and the activation that was fused into it come out
+    under the name of the value that the two give together.
+    """
+    if op_type in _INSERTED:
+        return None
+    while (shorter := _ADDED.sub("", name)) != name:
+        name = shorter
+    if op_type in _PAIR:
+        # What no layer has made is the picture, and a pair that was made on load has no name.
+        name = _OF_PAIR.sub("", name)
+        return name if "/" in name else None
+    return None if name == op_type == "Transpose" else name
+
+
+def _is_kernel(event: dict[str, Any]) -> bool:
+    return event.get("cat") == "Node" and str(event.get("name")).endswith(_KERNEL)
+
+
+def _key(event: dict[str, Any]) -> tuple[str, str, str, str]:
+    details = event.get("args", {})
+    name = str(event["name"]).removesuffix(_KERNEL)
+    # The index tells apart nodes without a name.
+    op_type, provider = str(details.get("op_name", "")), str(details.get("provider", ""))
+    return name, op_type, provider, str(details.get("node_index", ""))

@@ -1,0 +1,224 @@
+"""Run an ONNX file: the only place that knows onnxruntime.
+
+Nothing is replaced silently: a provider that is not there is an error, and the one that really
+runs is compared with the one that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_bench.errors import EdgeError, UsageError
+from runtime_bench.machine.processors import available_threads
+from runtime_bench.runtime.providers import Provider, find_provider
+
+# onnxruntime from 1.29 on sends telemetry from a thread of its own unless it is told not to
+# before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime_bench.runtime.settings import SessionSettings
+
+OPTIMISATIONS: dict[str, ort.GraphOptimizationLevel] = {
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+# What onnxruntime raises has no common parent but `Exception`; its Python side raises the last
+# two.
+_REFUSALS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+_ERRORS_ONLY = 3
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """The name, shape and type of an input or output; a side that is not fixed is None."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Session:
+    """A loaded model.
+
+    Attributes:
+        inputs: What goes in.
+        outputs: What comes out.
+        provider: The execution provider that really runs, by onnxruntime's name.
+        threads: Threads inside one operation.
+        load_time_s: Seconds from the file to a session that can run.
+        metadata: The `metadata_props` of the file.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, *, threads: int, load_time_s: float
+    ) -> None:
+        self._session = session
+        self.inputs = tuple(_tensor_info(value) for value in session.get_inputs())
+        self.outputs = tuple(_tensor_info(value) for value in session.get_outputs())
+        self.provider: str = session.get_providers()[0]
+        self.threads = threads
+        self.load_time_s = load_time_s
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self._output_names = [output.name for output in self.outputs]
+
+    def run(self, image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
+        """Run the model once.
+
+        Args:
+            image: (1, 3, height, width) float32, as the manifest says.
+
+        Returns:
+            Every output by its name.
+
+        Raises:
+            EdgeError: If the model refuses the input (the wrong shape or type).
+        """
+        try:
+            arrays = self._session.run(self._output_names, {self.inputs[0].name: image})
+        except _REFUSALS as error:
+            given = f"{image.dtype} {image.shape}"
+            raise EdgeError(f"the model cannot run on {given}: {_first_line(error)}") from error
+        return dict(zip(self._output_names, arrays, strict=True))
+
+    def end_profiling(self) -> Path:
+        """Stop profiling and return the file that onnxruntime wrote."""
+        return Path(self._session.end_profiling())
+
+
+def open_session(
+    model: Path | bytes,
+    settings: SessionSettings,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Session:
+    """Load an ONNX model, ready to run.
+
+    Args:
+        model: The file, or its bytes.
+        settings: How to run it.
+        clock: A monotonic clock in seconds.
+
+    Raises:
+        EdgeError: If the file is missing, or is no model with one input that onnxruntime runs,
+            or if the provider is not installed or refuses the model.
+        UsageError: If a setting has a value that cannot be.
+    """
+    what = f"'{model}'" if isinstance(model, Path) else "the model"
+    provider = _installed_provider(settings.provider)
+    threads = _check_threads(settings.threads)
+    options = _session_options(settings, threads)
+    if isinstance(model, Path) and not model.is_file():
+        raise EdgeError(f"{what} does not exist; name an ONNX file")
+    start_s = clock()
+    try:
+        session = ort.InferenceSession(
+            str(model) if isinstance(model, Path) else model,
+            options,
+            providers=[(provider.name, _provider_options(provider, settings, threads))],
+            enable_fallback=0,  # else a failing provider is replaced by another one
+        )
+    except _REFUSALS as error:
+        raise EdgeError(
+            f"{what} cannot be loaded as an ONNX model: {_first_line(error)}; "
+            "copy or export it again"
+        ) from error
+    load_time_s = clock() - start_s
+    running = session.get_providers()[0]
+    if running != provider.name:
+        raise EdgeError(
+            f"{what} would run on {running}; {provider.name} was asked for and refused it"
+        )
+    if len(session.get_inputs()) != 1:
+        raise EdgeError(f"{what} has {len(session.get_inputs())} inputs; a detector has one")
+    return Session(session, threads=threads, load_time_s=load_time_s)
+
+
+def _session_options(settings: SessionSettings, threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "1" if settings.spinning else "0"
+    )
+    try:
+        options.graph_optimization_level = OPTIMISATIONS[settings.optimisation]
+    except KeyError:
+        known = ", ".join(OPTIMISATIONS)
+        raise UsageError(
+            f"no optimisation level is called '{settings.optimisation}'; there are: {known}"
+        ) from None
+    if settings.profile_path is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(settings.profile_path)
+    return options
+
+
+def _provider_options(
+    provider: Provider, settings: SessionSettings, threads: int
+) -> dict[str, str]:
+    """Return the options that were asked for, and as many threads as onnxruntime would use."""
+    threads_option = provider.threads_option
+    of_threads = {} if threads_option is None else {threads_option: str(threads)}
+    return {**of_threads, **dict(settings.provider_options)}
+
+
+def _installed_provider(name: str) -> Provider:
+    provider = find_provider(name)
+    installed = ort.get_available_providers()
+    if provider.name not in installed:
+        raise EdgeError(
+            f"provider '{name}' ({provider.name}) is not in the installed onnxruntime "
+            f"{ort.__version__}, which has: {', '.join(installed)}; "
+            f"it comes with: {provider.comes_with}"
+        )
+    return provider
+
+
+def _check_threads(threads: int | None) -> int:
+    if threads is None:
+        return available_threads()
+    if not 1 <= threads <= _MAX_THREADS:
+        raise UsageError(f"threads is {threads}; it must be from 1 to {_MAX_THREADS}")
+    return threads
+
+
+def _tensor_info(value: ort.NodeArg) -> TensorInfo:
+    shape = tuple(side if isinstance(side, int) else None for side in value.shape)
+    return TensorInfo(name=value.name, shape=shape, dtype=value.type)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

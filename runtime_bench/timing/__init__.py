@@ -1,0 +1,1 @@
+"""Take times and memory, alone or in turn, and say how sure they are."""
