@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runtime_bench.artifact.detections import Detections
     from runtime_bench.runtime.settings import SessionSettings
 
+SUSTAINED_S = 600.0
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
 
@@ -67,6 +68,7 @@ class EdgeGroup(click.Group):
 \b
   xprune-edge bench runs/a/artifact
   xprune-edge bench runs/a/artifact --data coco/instances.json --out result.json
+  xprune-edge bench runs/a/artifact --sustained --threads 2 --cpus 2-3
 """
 )
 @click.argument("artifact", type=AnyPath)
@@ -83,6 +85,14 @@ class EdgeGroup(click.Group):
     show_default=True,
     help="The least sum of timed seconds.",
 )
+@click.option("--sustained", is_flag=True, help="Time for 10 minutes: with the heat it makes.")
+@click.option("--streams", type=click.IntRange(1, 256), help="Also: throughput of N at a time.")
+@click.option(
+    "--spinning/--no-spinning",
+    default=True,
+    show_default=True,
+    help="Idle threads wait actively: faster, and hotter.",
+)
 @click.option("--out", type=AnyPath, help="Keep the result, with every sample, in this file.")
 @json_option
 @click.option("--skip-bad", is_flag=True, help="List faulty pictures and boxes, and go on.")
@@ -96,6 +106,9 @@ def bench(
     session: SessionSettings,
     min_runs: int,
     min_time: float,
+    sustained: bool,
+    streams: int | None,
+    spinning: bool,
     out: Path | None,
     as_json: bool,
     skip_bad: bool,
@@ -113,7 +126,9 @@ def bench(
     settings = BenchSettings(
         threads=session.threads,
         min_runs=min_runs,
-        min_time_s=min_time,
+        min_time_s=max(min_time, SUSTAINED_S) if sustained else min_time,
+        spinning=spinning,
+        streams=streams,
         provider=session.provider,
         provider_options=session.provider_options,
     )

@@ -232,7 +232,7 @@ def _refuse_nan(max_time: float, limits: Limits) -> None:
 
 
 def _read_result(path: Path) -> BenchResult:
-    from runtime_bench.bench.result import from_json
+    from runtime_bench.bench.result_file import from_json
     from runtime_bench.files import read_json
 
     return from_json(read_json(path), source=f"'{path}'")

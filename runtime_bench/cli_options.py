@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime_bench.errors import UsageError
+from runtime_bench.machine.processors import keep_to
 from runtime_bench.runtime.providers import CPU, read_options
 from runtime_bench.runtime.settings import SessionSettings
 
@@ -36,9 +37,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, 
 
 
 def session_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command `--threads` and `--provider`, as one argument `session`."""
+    """Give a command `--threads`, `--cpus` and `--provider`, as one argument `session`."""
 
     @threads_option
+    @click.option(
+        "--cpus",
+        type=processors,
+        metavar="LIST",
+        help="Run on these processors alone: 0-3 or 4,6.  [default: all that may be used]",
+    )
     @click.option(
         "--provider",
         default=CPU,
@@ -56,10 +63,13 @@ def session_options(command: Callable[..., object]) -> Callable[..., object]:
     def with_session(
         *arguments: object,
         threads: int | None,
+        cpus: frozenset[int] | None,
         provider: str,
         provider_options: tuple[str, ...],
         **others: object,
     ) -> object:
+        if cpus is not None:
+            keep_to(cpus)
         session = SessionSettings(
             provider=provider,
             provider_options=tuple(read_options(provider_options).items()),
@@ -68,6 +78,21 @@ def session_options(command: Callable[..., object]) -> Callable[..., object]:
         return command(*arguments, session=session, **others)
 
     return with_session
+
+
+def processors(text: str) -> frozenset[int]:
+    """Return the numbers of processors from what people write: `0-3` or `4,6`."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise click.BadParameter(f"'{part}' is no processor; write 0-3 or 4,6")
+        if len(first) > 4 or len(last) > 4:
+            raise click.BadParameter(f"'{part}' is beyond any processor")
+        numbers.update(range(int(first), int(last or first) + 1))
+    if not numbers:
+        raise click.BadParameter(f"'{text}' names no processor")
+    return frozenset(numbers)
 
 
 def share(text: str) -> float:

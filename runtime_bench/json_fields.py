@@ -103,6 +103,16 @@ class JsonFields:
             raise self.error(key, f"must be an object, not {_kind(value)}")
         return value
 
+    def is_known(self, key: str) -> bool:
+        """Whether something else than null stands under `key`; a null is taken.
+
+        A key that is missing is none of the two: it is an error when it is taken.
+        """
+        if self._left.get(key, ...) is not None:
+            return True
+        self.take(key)
+        return False
+
     def child(self, key: str) -> JsonFields:
         """Return the object under `key`, to take its fields one by one."""
         return JsonFields(self.take(key), source=self.source, where=self._path(key))
@@ -114,6 +124,13 @@ class JsonFields:
             name: JsonFields(value, source=self.source, where=f"{where}[{name!r}]")
             for name, value in self.mapping(key).items()
         }
+
+    def objects(self, key: str, *, most: int) -> tuple[JsonFields, ...]:
+        """Return the objects of the list under `key`, of at most that many."""
+        return tuple(
+            JsonFields(value, source=self.source, where=self._path(f"{key}[{index}]"))
+            for index, value in enumerate(self._list(key, least=0, most=most))
+        )
 
     def left(self) -> tuple[str, ...]:
         """Return the keys that were not taken yet."""

@@ -28,6 +28,7 @@ Item = TypeVar("Item")
 
 QUIET_FIRST_S = 2.0
 LINE_EVERY_S = 15.0
+DRAW_EVERY_S = 0.5
 
 
 def track(
@@ -77,7 +78,7 @@ def status_line(console: Console | None = None) -> Iterator[Callable[[str], None
 
 @contextlib.contextmanager
 def time_bar(
-    label: str, total_s: float, *, console: Console | None = None
+    label: str, total_s: float, *, quiet: bool = False, console: Console | None = None
 ) -> Iterator[Callable[[float, str], None]]:
     """Yield what shows how much of a fixed time has passed, and how it stands.
 
@@ -86,8 +87,12 @@ def time_bar(
     Args:
         label: What is being done, as a person would say it.
         total_s: Seconds it will take.
+        quiet: Show nothing.
         console: Where to show it; tests pass one that records.
     """
+    if quiet:
+        yield lambda done_s, text: None
+        return
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _time_lines(label, total_s, console)
@@ -98,9 +103,18 @@ def time_bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Drawn when it is told of, not by a thread: that would run while something is timed.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task(label, total=total_s, text="")
-        yield lambda done_s, text: progress.update(task, completed=done_s, text=text)
+        next_s = 0.0
+
+        def show(done_s: float, text: str) -> None:
+            nonlocal next_s
+            if done_s >= next_s:
+                progress.update(task, completed=done_s, text=text, refresh=True)
+                next_s = done_s + DRAW_EVERY_S
+
+        yield show
 
 
 def _time_lines(label: str, total_s: float, console: Console) -> Callable[[float, str], None]:
@@ -109,7 +123,7 @@ def _time_lines(label: str, total_s: float, console: Console) -> Callable[[float
     def show(done_s: float, text: str) -> None:
         nonlocal next_line_s
         if done_s >= next_line_s:
-            line = f"{label}: {done_s:.0f} of {total_s:.0f} s, {text}"
+            line = f"{label}: {done_s:.0f} of {total_s:.0f} s" + (f", {text}" if text else "")
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             next_line_s = done_s + LINE_EVERY_S
 

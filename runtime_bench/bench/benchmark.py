@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.accuracy.predictions import detect_all
 from runtime_bench.artifact.detector import Detector, check_session
 from runtime_bench.artifact.manifest import Manifest, model_path, read_manifest
-from runtime_bench.bench.result import BenchResult, BenchSettings, DataFacts, artifact_facts
+from runtime_bench.bench.doubts import doubts_of
+from runtime_bench.bench.result import (
+    BenchResult,
+    BenchSettings,
+    DataFacts,
+    MemoryParts,
+    artifact_facts,
+)
 from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.machine.description import describe_machine
+from runtime_bench.machine.watch import Watch, energy_j
+from runtime_bench.progress import time_bar
 from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import Session, open_session
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.cold_start import cold_start
 from runtime_bench.timing.inputs import MOST_PICTURES, Images, on_each, timed_inputs
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.timing.memory import peak_memory
+from runtime_bench.timing.overhead import harness_overhead_s
+from runtime_bench.timing.throughput import Throughput, measure_throughput
 
 __all__ = ["BenchSettings", "run_benchmark"]
 
@@ -53,10 +67,15 @@ def run_benchmark(
     if matched is not None and not pictures:
         pictures = [picture.path for picture in matched.pictures]
     machine = describe_machine()
-    session = open_session(model_path(artifact), settings.session)
+    model = model_path(artifact)
+    session = open_session(model, settings.session)
     check_session(session, manifest)
     images = timed_inputs(pictures, manifest.input)
     first_run_s = time_once(lambda: session.run(images[0]))
+    watch = Watch()
+    latency = _time_model(session, images, settings, watch, progress=progress)
+    memory = _memory_parts(model, manifest.input.size, settings.session)
+    energy = energy_j(watch.readings)
     return BenchResult(
         artifact=artifact_facts(manifest),
         settings=settings,
@@ -65,33 +84,65 @@ def run_benchmark(
         machine=machine,
         data=None if matched is None else _data_facts(matched),
         latency_input="pictures" if pictures else "grey and noise",
-        latency=_time_model(session, images, settings),
+        latency=latency,
         end_to_end=_time_end_to_end(
             Detector(session, manifest, manifest.display_score), pictures, settings
         ),
         accuracy=_score(session, manifest, matched, progress=progress),
         load_time_s=session.load_time_s,
         first_run_s=first_run_s,
-        peak_memory_bytes=peak_memory(
-            model_path(artifact),
-            size=manifest.input.size,
-            threads=session.threads,
-            provider=settings.provider,
-            provider_options=settings.provider_options,
-        ),
-        providers=node_times(
-            model_path(artifact), images, settings.session, runs=PROFILED_RUNS
-        ).by_provider,
+        peak_memory_bytes=None if memory is None else max(memory.load, memory.run),
+        providers=node_times(model, images, settings.session, runs=PROFILED_RUNS).by_provider,
+        memory=memory,
+        cold_start=cold_start(model, size=manifest.input.size, settings=settings.session),
+        overhead_s=harness_overhead_s(threads=session.threads),
+        throughput=_time_streams(session, images, settings),
+        energy_j=None if energy is None else energy / len(latency.timed_s),
+        readings=tuple(watch.readings),
+        doubts=doubts_of(latency, watch.readings, machine=machine, threads=session.threads),
     )
 
 
-def _time_model(session: Session, images: Images, settings: BenchSettings) -> LatencySamples:
-    return measure_latency(
-        on_each(session.run, images),
-        warmup_runs=settings.warmup_runs,
-        min_runs=settings.min_runs,
-        min_time_s=settings.min_time_s,
-    )
+def _time_model(
+    session: Session, images: Images, settings: BenchSettings, watch: Watch, *, progress: bool
+) -> LatencySamples:
+    """Time the model alone; the machine is watched from the end of the warm-up."""
+    with time_bar("Timing", settings.min_time_s, quiet=not progress) as show:
+
+        def between(total_s: float) -> None:
+            watch.glance()
+            show(total_s, "")
+
+        samples = measure_latency(
+            on_each(session.run, images),
+            warmup_runs=settings.warmup_runs,
+            most_warmup_s=settings.most_warmup_s,
+            min_runs=settings.min_runs,
+            min_time_s=settings.min_time_s,
+            before=watch.look,
+            between=between,
+        )
+    watch.look()
+    return samples
+
+
+def _time_streams(
+    session: Session, images: Images, settings: BenchSettings
+) -> Throughput | None:
+    if settings.streams is None:
+        return None
+    runs = [on_each(session.run, images) for _ in range(settings.streams)]
+    return measure_throughput(runs, time_s=settings.min_time_s)
+
+
+def _memory_parts(
+    model: Path, size: tuple[int, int], settings: SessionSettings
+) -> MemoryParts | None:
+    kept = peak_memory(model, size=size, settings=settings)
+    given_back = peak_memory(model, size=size, settings=replace(settings, arena=False))
+    if kept is None or given_back is None:
+        return None
+    return MemoryParts(kept.load, kept.run, given_back.run)
 
 
 def _time_end_to_end(

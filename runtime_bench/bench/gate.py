@@ -230,13 +230,8 @@ class _Measured:
         return average_precision(pictures, found, self.manifest.names).ap
 
     def memory_bytes(self) -> int | None:
-        return peak_memory(
-            self._model,
-            size=self.manifest.input.size,
-            threads=self.session.threads,
-            provider=self._settings.provider,
-            provider_options=self._settings.provider_options,
-        )
+        peak = peak_memory(self._model, size=self.manifest.input.size, settings=self._settings)
+        return None if peak is None else peak.most
 
 
 class TimeLimits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtime_bench.timing.latency import percentile
+from runtime_bench.timing.statistics import by_minute, percentile
 
 if TYPE_CHECKING:
     from runtime_bench.artifact.manifest import Manifest
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, str]]
 
 UNKNOWN = "unknown"
+# What was timed for less is no sustained load.
+MOST_BURST_MINUTES = 2
 
 
 def bench_rows(result: BenchResult) -> Rows:
@@ -38,13 +40,56 @@ def bench_rows(result: BenchResult) -> Rows:
     rows.append(("latency", _latency_text(result.latency)))
     if result.latency_input != "pictures":
         rows.append(("", f"of a made-up picture ({result.latency_input}); pass --data"))
+    rows += _sustained_rows(result)
+    if result.throughput is not None:
+        streams = _count(result.throughput.streams, "stream")
+        rows.append(("throughput", f"{result.throughput.per_second:.1f} a second, {streams}"))
     if result.end_to_end is not None:
         rows.append(("file to boxes", _latency_text(result.end_to_end)))
     rows.append(("load, first run", f"{ms(result.load_time_s)}, {ms(result.first_run_s)}"))
-    rows.append(("peak memory", megabytes(result.peak_memory_bytes)))
+    rows += _process_rows(result)
     if result.data is not None and result.data.skipped:
         rows.append(("skipped", _count(len(result.data.skipped), "entry", "entries")))
         rows += [("", line) for line in result.data.skipped]
+    for doubt in result.doubts:
+        rows += [("doubt", doubt.what), ("", f"try: {doubt.hint}")]
+    return rows
+
+
+def _sustained_rows(result: BenchResult) -> Rows:
+    """Return how the first minute differs from the last, where it was timed for several."""
+    minutes = by_minute(result.latency.timed_s)
+    if len(minutes) < MOST_BURST_MINUTES:
+        return []
+    first_s, last_s = (percentile(minute, 50) for minute in (minutes[0], minutes[-1]))
+    assert first_s is not None
+    assert last_s is not None
+    text = f"p50 {ms(first_s)} in the first minute, {ms(last_s)} in the last"
+    heat = [one.temperature_c for one in result.readings if one.temperature_c is not None]
+    warm = f", up to {max(heat):.0f} degrees Celsius" if heat else ""
+    return [("sustained", f"{text} ({last_s / first_s - 1:+.1%}){warm}")]
+
+
+def _process_rows(result: BenchResult) -> Rows:
+    """Return what is of the process and the machine rather than of one inference."""
+    rows: Rows = []
+    if result.cold_start is not None:
+        start = result.cold_start
+        parts = f"import {ms(start.import_s)}, load {ms(start.load_s)}"
+        rows.append(("cold start", f"{ms(start.total_s)} to the first result ({parts})"))
+    text = megabytes(result.peak_memory_bytes)
+    if result.memory is not None:
+        memory = result.memory
+        text += (
+            f" (load {megabytes(memory.load)}, run {megabytes(memory.run)}, "
+            f"without arena {megabytes(memory.run_without_arena)})"
+        )
+    rows.append(("peak memory", text))
+    if result.energy_j is not None:
+        rows.append(("energy", f"{result.energy_j:.3g} J an inference, the machine included"))
+    if result.overhead_s is not None:
+        share = result.overhead_s / result.latency.statistics.p50
+        rows.append(("harness", f"{result.overhead_s * 1e6:.0f} us of each time ({share:.2%})"))
     return rows
 
 
@@ -158,10 +203,10 @@ def _machine_row(key: str, value: object) -> tuple[str, str]:
 
 
 def _latency_text(samples: LatencySamples) -> str:
-    found = samples.percentiles
-    text = f"p50 {ms(found.p50)}, p90 {ms(found.p90)}"
-    if found.p99 is not None:
-        text = f"{text}, p99 {ms(found.p99)}"
+    found = samples.statistics
+    given = [("p50", found.p50), ("p90", found.p90), ("p95", found.p95), ("p99", found.p99)]
+    shown = [f"{name} {ms(value)}" for name, value in given if value is not None]
+    text = ", ".join([*shown, f"max {ms(found.max)}"])
     return f"{text} (of {_count(len(samples.timed_s), 'run')})"
 
 

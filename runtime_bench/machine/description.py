@@ -1,4 +1,4 @@
-"""Describe the machine that measures and its state; unknown is None, never a guess."""
+"""Describe the machine that measures; unknown is None, never a guess."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 from pathlib import Path
 
 import psutil
 
+from runtime_bench.machine.cpu_name import cpu_name
+from runtime_bench.machine.kernel_files import ROOT, first_line, lines, number
 from runtime_bench.machine.processors import available_threads
+from runtime_bench.machine.readings import frequency_hz, raspberry_flags, temperature_c
 
-ROOT = Path("/")
 CPU_FOLDER = Path("sys/devices/system/cpu/cpu0/cpufreq")
-THERMAL_FOLDER = Path("sys/class/thermal")
-THROTTLED_FILE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
-# The zones that speak of the processor, best first: x86, Raspberry Pi, Jetson, others.
-CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "CPU-therm", "soc_thermal")
+# Jetson: which mode is set, and what the modes are called.
+POWER_MODE = Path("var/lib/nvpmodel/status")
+POWER_MODES = Path("etc/nvpmodel.conf")
+CGROUP_MEMORY = (
+    Path("sys/fs/cgroup/memory.max"),  # version 2
+    Path("sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+# Version 1 tells no limit as a number near 2^63.
+NO_LIMIT = 1 << 60
 # onnxruntime comes under several names; they all install the module `onnxruntime`.
 ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 
@@ -25,28 +33,33 @@ ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"
 def describe_machine(*, root: Path = ROOT) -> dict[str, object]:
     """Return what a measurement should be read with: parts, state, and versions.
 
-    Frequencies are in hertz, temperature in degrees Celsius, memory in bytes. The name of
-    the machine is left out: it tells of a person, not of a measurement.
+    Frequencies are in hertz (the mean of all processors), temperature in degrees Celsius,
+    memory in bytes; its limit is that of the control group. `throttled` are the flags of a
+    Raspberry Pi. The name of the machine is left out: it tells of a person, not of a
+    measurement.
 
     Args:
         root: Where `proc` and `sys` are; tests pass a made-up tree.
     """
     memory = psutil.virtual_memory()
     return {
-        "device": _first_line(root / "proc/device-tree/model"),
+        "device": first_line(root / "proc/device-tree/model"),
         "cpu": cpu_name(root),
         "architecture": platform.machine() or None,
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(logical=True),
         "cores_available": available_threads(),
-        "governor": _first_line(root / CPU_FOLDER / "scaling_governor"),
-        "frequency_hz": _kilo(root / CPU_FOLDER / "scaling_cur_freq"),
-        "frequency_max_hz": _kilo(root / CPU_FOLDER / "cpuinfo_max_freq"),
-        "temperature_c": cpu_temperature(root),
-        "throttled": _first_line(root / THROTTLED_FILE),
+        "processors": _processors(),
+        "governor": _governor(root),
+        "frequency_hz": frequency_hz(root),
+        "frequency_max_hz": frequency_hz(root, file="cpuinfo_max_freq"),
+        "power_mode": _power_mode(root),
+        "temperature_c": temperature_c(root),
+        "throttled": raspberry_flags(root),
         "load_1min": _load(),
         "memory_total_bytes": memory.total,
         "memory_available_bytes": memory.available,
+        "memory_limit_bytes": _memory_limit(root),
         "os": _os_name(root),
         "kernel": platform.release() or None,
         "python": platform.python_version(),
@@ -54,29 +67,6 @@ def describe_machine(*, root: Path = ROOT) -> dict[str, object]:
         "onnxruntime": onnxruntime_version(),
         "xprune_edge": package_version("xprune-edge"),
     }
-
-
-def cpu_name(root: Path = ROOT) -> str | None:
-    """Return the name of the processor as the system gives it."""
-    for line in _lines(root / "proc/cpuinfo"):
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Hardware", "cpu model") and value.strip():
-            return value.strip()
-    return None
-
-
-def cpu_temperature(root: Path = ROOT) -> float | None:
-    """Return the temperature of the processor in degrees Celsius."""
-    zones: dict[str, Path] = {}
-    for folder in sorted((root / THERMAL_FOLDER).glob("thermal_zone*")):
-        kind = _first_line(folder / "type")
-        if kind is not None:
-            zones.setdefault(kind, folder / "temp")
-    for kind in CPU_ZONES:
-        text = _first_line(zones[kind]) if kind in zones else None
-        if text is not None and text.lstrip("-").isdigit():
-            return int(text) / 1000
-    return None
 
 
 def package_version(name: str) -> str | None:
@@ -101,26 +91,47 @@ def _load() -> float | None:
     return None
 
 
+def _processors() -> str | None:
+    """Return which processors this process may use, such as "0-3, 6"."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    numbers = sorted(os.sched_getaffinity(0))
+    runs: list[list[int]] = []
+    for processor in numbers:
+        if runs and processor == runs[-1][-1] + 1:
+            runs[-1].append(processor)
+        else:
+            runs.append([processor])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def _governor(root: Path) -> str | None:
+    """Return the governor of the processors; all of them where they differ."""
+    files = sorted((root / CPU_FOLDER.parents[1]).glob("cpu[0-9]*/cpufreq/scaling_governor"))
+    names = dict.fromkeys(name for file in files if (name := first_line(file)) is not None)
+    return ", ".join(names) or None
+
+
+def _power_mode(root: Path) -> str | None:
+    """Return the name of a Jetson's power mode, or its number where the names are not told."""
+    told = re.match(r"pmode:0*(\d+)", first_line(root / POWER_MODE) or "")
+    if told is None:
+        return None
+    for line in lines(root / POWER_MODES):
+        mode = re.search(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", line)
+        if mode is not None and mode[1] == told[1]:
+            return mode[2]
+    return told[1]
+
+
+def _memory_limit(root: Path) -> int | None:
+    limits = (number(root / path) for path in CGROUP_MEMORY)
+    known = [limit for limit in limits if limit is not None]
+    return known[0] if known and known[0] < NO_LIMIT else None
+
+
 def _os_name(root: Path) -> str | None:
-    for line in _lines(root / "etc/os-release"):
+    for line in lines(root / "etc/os-release"):
         if line.startswith("PRETTY_NAME="):
             return line.removeprefix("PRETTY_NAME=").strip('"')
     return platform.system() or None
-
-
-def _kilo(path: Path) -> int | None:
-    text = _first_line(path)
-    return int(text) * 1000 if text is not None and text.isdigit() else None
-
-
-def _first_line(path: Path) -> str | None:
-    # The device tree ends its texts with a zero byte.
-    text = next(iter(_lines(path)), "").rstrip("\0").strip()
-    return text or None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not every kernel has the file, and not everybody may read it
-        return []

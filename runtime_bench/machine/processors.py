@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
+
+from runtime_bench.errors import UsageError
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
@@ -29,6 +32,24 @@ def available_threads(
         if (quota := _quota_of(folder)) is not None
     ]
     return max(1, min([_affinity(), *(int(quota) for quota in quotas)]))
+
+
+def keep_to(cpus: Collection[int]) -> None:
+    """Have this process, and those it starts, run on these processors alone.
+
+    Raises:
+        UsageError: If it may not use one of them, or the system cannot do it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("this system does not let a process choose its processors")
+    usable = os.sched_getaffinity(0)
+    beyond = sorted(set(cpus) - usable)
+    if beyond:
+        raise UsageError(
+            f"processor {beyond[0]} is not among those that may be used here: "
+            f"{', '.join(map(str, sorted(usable)))}"
+        )
+    os.sched_setaffinity(0, cpus)
 
 
 def _affinity() -> int:

@@ -169,6 +169,7 @@ def _session_options(settings: SessionSettings, threads: int) -> ort.SessionOpti
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
+    options.enable_cpu_mem_arena = settings.arena
     options.add_session_config_entry(
         "session.intra_op.allow_spinning", "1" if settings.spinning else "0"
     )

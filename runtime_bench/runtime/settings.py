@@ -20,6 +20,8 @@ class SessionSettings:
         optimisation: How far the graph is rewritten: "none", "basic", "extended", "all".
         spinning: Whether idle threads wait actively for the next operation. That is quick for
             one session alone; of two in turn, one's threads would eat the other's cores.
+        arena: Whether onnxruntime keeps what it allocated for the next run; without it, a run
+            takes less memory, and may be slower.
         profile_path: The beginning of the name of the profile that onnxruntime writes; None for
             no profile (it slows a run down by about a tenth).
     """
@@ -29,4 +31,5 @@ class SessionSettings:
     threads: int | None = None
     optimisation: str = "all"
     spinning: bool = True
+    arena: bool = True
     profile_path: Path | None = None

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from runtime_bench.bench.result import from_json
+from runtime_bench.bench.result_file import from_json
 from runtime_bench.cli import COMMANDS, EdgeGroup, main
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json
@@ -84,6 +84,36 @@ def test_bench_writes_json_alone(artifact: str) -> None:
     assert from_json(json.loads(done.stdout)).latency_input == "grey and noise"
 
 
+def test_bench_keeps_to_processors_and_counts_streams(artifact: str) -> None:
+    """What was asked for is in the result, with what it gave."""
+    first = min(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "runtime_bench", "bench", artifact, "--json", *QUICK]
+    asked = ["--cpus", first, "--streams", 2, "--no-spinning"]
+
+    done = subprocess.run(
+        [*map(str, [*command, *asked])], capture_output=True, text=True, check=True
+    )
+
+    result = from_json(json.loads(done.stdout))
+    assert result.machine["processors"] == str(first)
+    assert result.threads == 1
+    assert not result.settings.spinning
+    assert result.throughput is not None
+    assert result.throughput.streams == 2
+    assert result.throughput.per_second > 0
+
+
+def test_sustained_is_ten_minutes(artifact: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No less, whatever --min-time says; here the ten minutes are 50 ms."""
+    monkeypatch.setattr("runtime_bench.cli.SUSTAINED_S", 0.05)
+
+    done = run("bench", artifact, "--sustained", "--json", *QUICK)
+
+    result = from_json(json.loads(done.stdout))
+    assert result.settings.min_time_s == 0.05
+    assert sum(result.latency.timed_s) >= 0.05
+
+
 def test_bench_takes_the_first_pictures(artifact: str, coco: Path) -> None:
     """--images 1 uses one of two."""
     data = ("--data", coco / "instances.json")
@@ -116,6 +146,10 @@ def test_bench_skips_what_is_bad_when_told(artifact: str, coco: Path) -> None:
         (("--threads", 0), 2, "--threads"),
         (("--min-runs", 1), 2, "--min-runs"),
         (("--min-time", "nan"), 2, "--min-time"),
+        (("--streams", 0), 2, "--streams"),
+        (("--cpus", "all"), 2, "write 0-3 or 4,6"),
+        (("--cpus", "3-1"), 2, "names no processor"),
+        (("--cpus", "9999"), 2, "processor 9999 is not among those that may be used here"),
     ],
 )
 def test_bench_refuses_what_cannot_be(

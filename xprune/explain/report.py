@@ -17,7 +17,7 @@ from xprune.explain.wording import as_number, items_at
 
 __all__ = ["Example", "write_report"]
 
-# A 99th percentile of fewer runs would be a guess, so `runtime_bench` gives none.
+# A percentile that fewer than ten runs lie beyond would be a guess, so there is none.
 _RUNS_FOR_P99 = 1000
 
 

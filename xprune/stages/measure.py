@@ -19,7 +19,7 @@ from runtime_bench.bench.result import BenchResult
 from runtime_bench.data.dataset import Picture
 from runtime_bench.files import read_json, write_json
 from runtime_bench.timing.compare import Comparison, compare_in_turn
-from runtime_bench.timing.latency import percentiles
+from runtime_bench.timing.statistics import statistics_of
 from xprune.attribution.scores import read_scores
 from xprune.config import BUILTIN, RunConfig
 from xprune.explain.pictures import Example
@@ -176,7 +176,7 @@ def _side(
     return {
         "ap": result.accuracy.ap,
         "ap50": result.accuracy.ap50,
-        "latency_s": asdict(percentiles(times_s)),
+        "latency_s": asdict(statistics_of(times_s)),
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "macs": count_macs(network, lambda: bench.forward(network, torch.zeros(1, 3, *size))),
         "size_bytes": result.artifact.size_bytes,

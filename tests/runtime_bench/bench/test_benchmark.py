@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from runtime_bench.bench.benchmark import run_benchmark
-from runtime_bench.bench.result import BenchSettings, from_json
+from runtime_bench.bench.result import BenchSettings
+from runtime_bench.bench.result_file import from_json
 from runtime_bench.data.dataset import Dataset, Picture, read_dataset
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import sha256_of
 
-QUICK = BenchSettings(threads=1, warmup_runs=2, min_runs=3, min_time_s=0)
+QUICK = BenchSettings(threads=1, warmup_runs=2, most_warmup_s=0, min_runs=3, min_time_s=0)
 
 
 @pytest.fixture
@@ -48,6 +49,14 @@ def test_labelled_data_gives_accuracy_and_times(artifact: Path, squares: Dataset
     assert result.data.skipped == ("d.png: bad",)
     assert result.latency_input == "pictures"
     assert (len(result.latency.warmup_s), len(result.latency.timed_s)) == (2, 3)
+    assert result.cold_start is not None
+    assert result.overhead_s is not None
+    assert 0 < result.overhead_s < result.cold_start.total_s
+    assert [one.at_s for one in result.readings] == sorted(one.at_s for one in result.readings)
+    assert len(result.readings) >= 2
+    assert "only 3 runs were timed" in [doubt.what for doubt in result.doubts]
+    if result.memory is not None:  # where the kernel tells
+        assert result.peak_memory_bytes == max(result.memory.load, result.memory.run)
     assert result.end_to_end is not None
     assert min(result.end_to_end.timed_s) > min(result.latency.timed_s)
     assert result.provider == "CPUExecutionProvider"

@@ -8,6 +8,7 @@ import pytest
 
 from runtime_bench.accuracy.coco import Accuracy
 from runtime_bench.artifact.manifest import FileEntry, InputSpec, Manifest, OutputSpec
+from runtime_bench.bench.doubts import Doubt
 from runtime_bench.bench.report import (
     bench_rows,
     install_rows,
@@ -16,9 +17,18 @@ from runtime_bench.bench.report import (
     megabytes,
     ms,
 )
-from runtime_bench.bench.result import ArtifactFacts, BenchResult, BenchSettings, DataFacts
+from runtime_bench.bench.result import (
+    ArtifactFacts,
+    BenchResult,
+    BenchSettings,
+    DataFacts,
+    MemoryParts,
+)
 from runtime_bench.runtime.profile import ProviderShare
+from runtime_bench.timing.cold_start import ColdStart
 from runtime_bench.timing.latency import LatencySamples
+from runtime_bench.timing.throughput import Throughput
+from tests.runtime_bench.bench.test_result import READING
 
 RESULT = BenchResult(
     artifact=ArtifactFacts("yolov8n", "0" * 64, 12_345_678, (256, 320), "detections"),
@@ -45,13 +55,60 @@ def test_a_benchmark_in_words() -> None:
         ("runs on", "CPUExecutionProvider, 1 thread"),
         ("AP@[.50:.95]", "0.2913 (of 1 picture, 1,731 boxes)"),
         ("AP50, AP75", "0.4287, 0.3000"),
-        ("latency", "p50 10.0 ms, p90 10.8 ms (of 3 runs)"),
-        ("file to boxes", "p50 20.0 ms, p90 20.0 ms, p99 20.0 ms (of 1,000 runs)"),
+        ("latency", "p50 10.0 ms, max 11.0 ms (of 3 runs)"),
+        (
+            "file to boxes",
+            "p50 20.0 ms, p90 20.0 ms, p95 20.0 ms, p99 20.0 ms, max 20.0 ms (of 1,000 runs)",
+        ),
         ("load, first run", "41.2 ms, 3.10 ms"),
         ("peak memory", "unknown"),
         ("skipped", "1 entry"),
         ("", "c.jpg: bad"),
     ]
+
+
+def test_what_was_measured_besides_is_told() -> None:
+    """Cold start, the parts of memory, energy, throughput, and what the harness costs."""
+    rows = dict(
+        bench_rows(
+            replace(
+                RESULT,
+                peak_memory_bytes=90_000_000,
+                memory=MemoryParts(70_000_000, 90_000_000, 80_000_000),
+                cold_start=ColdStart(0.4, 0.1, 0.02, 0.52),
+                overhead_s=1e-5,
+                energy_j=0.0512,
+                throughput=Throughput(2, 53.31),
+            )
+        )
+    )
+
+    assert rows["cold start"] == "520.0 ms to the first result (import 400.0 ms, load 100.0 ms)"
+    assert rows["peak memory"] == "90.0 MB (load 70.0 MB, run 90.0 MB, without arena 80.0 MB)"
+    assert rows["energy"] == "0.0512 J an inference, the machine included"
+    assert rows["throughput"] == "53.3 a second, 2 streams"
+    assert rows["harness"] == "10 us of each time (0.10%)"
+
+
+def test_a_doubt_comes_with_a_hint() -> None:
+    """What is doubtful stands at the end, with what to do."""
+    rows = bench_rows(replace(RESULT, doubts=(Doubt("it is hot", "cool it"),)))
+
+    assert rows[-2:] == [("doubt", "it is hot"), ("", "try: cool it")]
+
+
+def test_ten_minutes_are_told_by_their_ends() -> None:
+    """A device that becomes slower with its heat shows it; a burst has no such row."""
+    slower = LatencySamples((), (0.5,) * 240 + (0.6,) * 200)
+    hot = replace(READING, temperature_c=79.6)
+
+    rows = dict(bench_rows(replace(RESULT, latency=slower, readings=(READING, hot))))
+
+    assert rows["sustained"] == (
+        "p50 500.0 ms in the first minute, 600.0 ms in the last (+20.0%), "
+        "up to 80 degrees Celsius"
+    )
+    assert "sustained" not in dict(bench_rows(RESULT))
 
 
 def test_what_each_provider_ran_is_told_where_there_are_two() -> None:

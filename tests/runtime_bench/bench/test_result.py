@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime_bench.accuracy.coco import Accuracy
+from runtime_bench.bench.doubts import Doubt
 from runtime_bench.bench.result import (
     ArtifactFacts,
     BenchResult,
     BenchSettings,
     DataFacts,
-    from_json,
+    MemoryParts,
 )
+from runtime_bench.bench.result_file import from_json
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
+from runtime_bench.machine.readings import Reading
 from runtime_bench.runtime.profile import ProviderShare
+from runtime_bench.timing.cold_start import ColdStart
 from runtime_bench.timing.latency import LatencySamples
+from runtime_bench.timing.throughput import Throughput
+
+READING = Reading(
+    at_s=0.5,
+    frequency_hz=1_500_000_000,
+    temperature_c=51.2,
+    throttling=("under-voltage",),
+    throttled_since_start=(),
+    throttle_events=None,
+    quota_stops=3,
+    power_w=4.5,
+    energy_j=None,
+    others_s=-0.01,
+    stolen_s=0.0,
+    memory_available_bytes=1 << 30,
+)
+
+NO_FLAGS = {"throttling": [], "throttled_since_start": []}
 
 
 def make_result(*, full: bool = True) -> BenchResult:
@@ -32,6 +55,8 @@ def make_result(*, full: bool = True) -> BenchResult:
         settings=BenchSettings(
             threads=2 if full else None,
             min_runs=2,
+            spinning=not full,
+            streams=2 if full else None,
             provider_options=(("device_type", "CPU"),) if full else (),
         ),
         provider="CPUExecutionProvider",
@@ -46,6 +71,13 @@ def make_result(*, full: bool = True) -> BenchResult:
         first_run_s=0.2,
         peak_memory_bytes=64_000_000 if full else None,
         providers={"CPUExecutionProvider": ProviderShare(7, 1.0)} if full else None,
+        memory=MemoryParts(1, 2, 3) if full else None,
+        cold_start=ColdStart(0.4, 0.1, 0.2, 0.7) if full else None,
+        overhead_s=1e-5 if full else None,
+        energy_j=0.25 if full else None,
+        throughput=Throughput(2, 30.5) if full else None,
+        readings=(READING,) if full else (),
+        doubts=(Doubt("it is hot", "cool it"),) if full else (),
     )
 
 
@@ -59,6 +91,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, full: bool) -> None:
 
     assert read.settings == make_result(full=full).settings
     assert read.providers == make_result(full=full).providers
+    assert read.readings == make_result(full=full).readings
     assert read.to_json() == content
     assert read.latency == make_result().latency
     assert read.artifact.input_size == (32, 64)
@@ -69,11 +102,7 @@ def test_percentiles_are_derived_from_the_samples() -> None:
     content: dict[str, Any] = copy.deepcopy(make_result().to_json())
     content["latency_s"]["p50"] = 99.0
 
-    assert from_json(content).to_json()["latency_s"] == {
-        "p50": 0.25,
-        "p90": 0.25,
-        "p99": None,
-    }
+    assert from_json(content).to_json() == make_result().to_json()
 
 
 def test_version_1_still_loads(repository: Path) -> None:
@@ -86,7 +115,12 @@ def test_version_1_still_loads(repository: Path) -> None:
     assert result.latency.timed_s == (0.25, 0.125, 0.25)
     assert result.accuracy == Accuracy(0.5, 0.7, 0.6, {"disc": 0.5}, 2, 3)
     assert result.data == DataFacts("d.json", True, ("a.jpg", "b.jpg"), ("c.jpg: bad",))
-    assert result.to_json() == json.loads(path.read_text())
+    old, new = json.loads(path.read_text()), result.to_json()
+    for derived in ("latency_s", "end_to_end_s"):
+        assert old.pop(derived)["p50"] == new[derived]["p50"]
+    assert old.pop("settings").items() <= new["settings"].items()
+    assert old.items() <= new.items()
+    assert result.settings.most_warmup_s == 0  # nobody had asked for more than a count
 
 
 @pytest.mark.parametrize(
@@ -103,6 +137,24 @@ def test_version_1_still_loads(repository: Path) -> None:
         ({"accuracy": {"ap": 2}}, "ap"),
         ({"data": {"source": "x", "labelled": True, "pictures": [1]}}, "list of texts"),
         ({"extra": 1}, "extra"),
+        ({"readings": [{"at_s": 0, **NO_FLAGS}]}, "lacks or does not know: energy_j"),
+        (
+            {
+                "readings": [
+                    {
+                        **asdict(READING),
+                        "throttling": [],
+                        "throttled_since_start": [],
+                        "spare": 1,
+                    }
+                ]
+            },
+            "spare",
+        ),
+        ({"doubts": [{"what": "x"}]}, "hint"),
+        ({"memory_bytes": {"load": 1, "run": -1}}, "run"),
+        ({"cold_start_s": {"import": 1, "load": 1, "first_run": 1}}, "total"),
+        ({"throughput": {"streams": 0, "per_second": 1}}, "streams"),
     ],
 )
 def test_a_wrong_file_is_one_line(change: dict[str, object], message: str) -> None:

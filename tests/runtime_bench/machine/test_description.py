@@ -7,41 +7,49 @@ import platform
 from pathlib import Path
 
 from runtime_bench.machine.description import describe_machine, package_version
-
-
-def write(root: Path, path: str, text: str) -> None:
-    """Write one file of a made-up system."""
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_text(text)
+from tests.runtime_bench.machine.made_up import JETSON, RASPBERRY_PI, make
 
 
 def test_a_raspberry_pi_is_described(tmp_path: Path) -> None:
     """Model, processor, governor, frequency and temperature come from the kernel's files."""
-    write(tmp_path, "proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
-    write(tmp_path, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Cortex-A76\n")
-    folder = "sys/devices/system/cpu/cpu0/cpufreq"
-    write(tmp_path, f"{folder}/scaling_governor", "ondemand\n")
-    write(tmp_path, f"{folder}/scaling_cur_freq", "1500000\n")
-    write(tmp_path, f"{folder}/cpuinfo_max_freq", "2400000\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/type", "rp1_adc\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "99000\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone1/type", "cpu-thermal\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone1/temp", "51234\n")
-    write(tmp_path, "sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n")
-    write(tmp_path, "etc/os-release", 'NAME=x\nPRETTY_NAME="Debian GNU/Linux 12"\n')
-
-    machine = describe_machine(root=tmp_path)
+    machine = describe_machine(root=make(tmp_path, RASPBERRY_PI))
 
     assert {
         "device": "Raspberry Pi 5 Model B Rev 1.0",
         "cpu": "Cortex-A76",
         "governor": "ondemand",
-        "frequency_hz": 1_500_000_000,
+        "frequency_hz": 1_950_000_000,
         "frequency_max_hz": 2_400_000_000,
-        "temperature_c": 51.234,
-        "throttled": "50000",
+        "temperature_c": 81.234,
+        "throttled": ("under-voltage", "throttled"),
+        "memory_limit_bytes": 2_147_483_648,
+        "power_mode": None,
         "os": "Debian GNU/Linux 12",
     }.items() <= machine.items()
+
+
+def test_a_jetson_is_described(tmp_path: Path) -> None:
+    """Its power mode has a name; without a list of them, the number stands for it."""
+    make(tmp_path, JETSON)
+
+    machine = describe_machine(root=tmp_path)
+
+    assert machine["device"] == "Jetson AGX Orin"
+    assert machine["cpu"] == "Cortex-A78AE"
+    assert machine["power_mode"] == "MODE_30W"
+    (tmp_path / "etc/nvpmodel.conf").unlink()
+    assert describe_machine(root=tmp_path)["power_mode"] == "2"
+
+
+def test_a_control_group_without_a_limit_has_none(tmp_path: Path) -> None:
+    """Version 2 says "max", version 1 a number that no machine has."""
+    for path, text in (
+        ("memory.max", "max"),
+        ("memory/memory.limit_in_bytes", str(2**63 - 4096)),
+    ):
+        make(tmp_path, {f"sys/fs/cgroup/{path}": text})
+
+    assert describe_machine(root=tmp_path)["memory_limit_bytes"] is None
 
 
 def test_what_is_not_told_is_none(tmp_path: Path) -> None:
@@ -54,9 +62,9 @@ def test_what_is_not_told_is_none(tmp_path: Path) -> None:
 
 def test_files_that_are_garbage_are_none(tmp_path: Path) -> None:
     """A frequency or temperature that is no number is unknown."""
-    write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "<unknown>\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "\n")
+    make(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "<unknown>\n"})
+    make(tmp_path, {"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n"})
+    make(tmp_path, {"sys/class/thermal/thermal_zone0/temp": "\n"})
 
     machine = describe_machine(root=tmp_path)
 

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from runtime_bench.machine.processors import available_threads
+from runtime_bench.errors import UsageError
+from runtime_bench.machine.processors import available_threads, keep_to
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -62,3 +63,16 @@ def test_without_groups_the_affinity_counts(tmp_path):
 def test_the_least_quota_counts(machine, groups, files, threads):
     """Both versions of control groups, own group and parents, host paths in a container."""
     assert machine(groups, files) == threads
+
+
+def test_a_process_keeps_to_its_processors():
+    """From then on fewer threads can run at once; what is not there is refused."""
+    before = os.sched_getaffinity(0)
+    try:
+        keep_to({min(before)})
+        assert os.sched_getaffinity(0) == {min(before)}
+        assert available_threads() == 1
+        with pytest.raises(UsageError, match="processor 4000 is not among those"):
+            keep_to({4000})
+    finally:
+        os.sched_setaffinity(0, before)

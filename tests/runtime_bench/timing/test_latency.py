@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runtime_bench.errors import EdgeError
-from runtime_bench.timing.latency import (
-    LatencySamples,
-    measure_latency,
-    percentile,
-    percentiles,
-)
+from runtime_bench.timing.latency import LatencySamples, measure_latency
 
 
 @pytest.fixture
@@ -55,22 +47,58 @@ def test_one_run_is_no_spread() -> None:
         measure_latency(pytest.fail, warmup_runs=1, min_runs=1, min_time_s=0)
 
 
-@given(
-    st.lists(st.floats(0, 1e6), min_size=1, max_size=50),
-    st.floats(0, 98.9),
-)
-def test_percentiles_are_those_of_numpy(samples: list[float], q: float) -> None:
-    """Interpolation between neighbours is numpy's default."""
-    assert percentile(samples, q) == pytest.approx(np.percentile(samples, q), rel=1e-9)
+def test_a_model_is_warm_once_its_times_are_stable() -> None:
+    """Slow first runs stay out of what counts; a fixed number of them would not."""
+    lasting_s = [1.0] * 12 + [0.5] * 100
+    now = [0.0]
+
+    def infer() -> None:
+        now[0] += lasting_s.pop(0)
+
+    samples = measure_latency(
+        infer,
+        warmup_runs=7,
+        min_runs=3,
+        min_time_s=0,
+        most_warmup_s=60.0,
+        clock=lambda: now[0],
+    )
+
+    # Ten times of a second are stable too: only a change would show that more is to come.
+    assert samples.warmup_s == (1.0,) * 10
+    assert samples.is_warm
 
 
-@pytest.mark.parametrize(("count", "expected"), [(999, None), (1000, 989.01)])
-def test_p99_needs_a_thousand_samples(count: int, expected: float | None) -> None:
-    """Below 1,000 samples there is no 99th percentile, and none is made up."""
-    assert percentiles(range(count)).p99 == pytest.approx(expected)
+def test_what_never_settles_is_timed_in_the_end() -> None:
+    """The warm-up has an end, and what it was is known."""
+    now, calls = [0.0], [0]
+
+    def infer() -> None:
+        calls[0] += 1
+        now[0] += 1.0 * 0.9 ** calls[0]
+
+    samples = measure_latency(
+        infer, warmup_runs=5, min_runs=2, min_time_s=0, most_warmup_s=5.0, clock=lambda: now[0]
+    )
+
+    assert 5.0 <= sum(samples.warmup_s) < 6.0
+    assert not samples.is_warm
 
 
-def test_a_percentile_of_nothing_is_an_error() -> None:
-    """No samples, no percentile."""
-    with pytest.raises(EdgeError, match="no samples"):
-        percentile([], 50)
+def test_others_are_called_around_the_timed_runs(
+    half_second_clock: Callable[[], float],
+) -> None:
+    """Once before the first, and after each with the sum so far; their time does not count."""
+    told: list[object] = []
+
+    measure_latency(
+        lambda: told.append("run"),
+        warmup_runs=1,
+        min_runs=2,
+        min_time_s=0,
+        before=lambda: told.append("before"),
+        between=told.append,
+        clock=half_second_clock,
+    )
+
+    assert told == ["run", "before", "run", 0.5, "run", 1.0]

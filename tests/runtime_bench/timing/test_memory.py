@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime_bench.errors import EdgeError
+from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.memory import PROCESS_FOLDER, measure_here, peak_memory, read_peak
 
 needs_proc = pytest.mark.skipif(
@@ -25,10 +26,12 @@ def tiny_model(repository: Path) -> Path:
 @needs_proc
 def test_a_fresh_process_is_measured(tiny_model: Path) -> None:
     """The peak is that of Python with onnxruntime: tens of megabytes, not this process's."""
-    peak = peak_memory(tiny_model, size=(32, 64), threads=1)
+    peak = peak_memory(tiny_model, size=(32, 64), settings=SessionSettings(threads=1))
 
     assert peak is not None
-    assert 20e6 < peak < 400e6
+    assert 20e6 < peak.load < 400e6
+    assert 20e6 < peak.run < 400e6
+    assert peak.most == max(peak.load, peak.run)
 
 
 def use_new_memory() -> None:
