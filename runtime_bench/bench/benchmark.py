@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
@@ -16,7 +17,6 @@ from runtime_bench.bench.result import (
     BenchResult,
     BenchSettings,
     DataFacts,
-    MemoryParts,
     artifact_facts,
 )
 from runtime_bench.data.dataset import Dataset, match_classes
@@ -25,11 +25,9 @@ from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import Session, open_session
-from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.cold_start import cold_start
+from runtime_bench.timing.fresh_start import start_fresh
 from runtime_bench.timing.inputs import MOST_PICTURES, Images, on_each, timed_inputs
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
-from runtime_bench.timing.memory import peak_memory
 from runtime_bench.timing.overhead import harness_overhead_s
 from runtime_bench.timing.throughput import Throughput, measure_throughput
 
@@ -74,8 +72,8 @@ def run_benchmark(
     first_run_s = time_once(lambda: session.run(images[0]))
     watch = Watch()
     latency = _time_model(session, images, settings, watch, progress=progress)
-    memory = _memory_parts(model, manifest.input.size, settings.session)
-    energy = energy_j(watch.readings)
+    fresh = partial(start_fresh, model, size=manifest.input.size)
+    started = fresh(settings=settings.session)
     return BenchResult(
         artifact=artifact_facts(manifest),
         settings=settings,
@@ -85,19 +83,17 @@ def run_benchmark(
         data=None if matched is None else _data_facts(matched),
         latency_input="pictures" if pictures else "grey and noise",
         latency=latency,
-        end_to_end=_time_end_to_end(
-            Detector(session, manifest, manifest.display_score), pictures, settings
-        ),
+        end_to_end=_time_end_to_end(session, manifest, pictures, settings),
         accuracy=_score(session, manifest, matched, progress=progress),
         load_time_s=session.load_time_s,
         first_run_s=first_run_s,
-        peak_memory_bytes=None if memory is None else max(memory.load, memory.run),
+        peak_memory_bytes=started.peak_bytes,
         providers=node_times(model, images, settings.session, runs=PROFILED_RUNS).by_provider,
-        memory=memory,
-        cold_start=cold_start(model, size=manifest.input.size, settings=settings.session),
+        fresh_start=started,
+        fresh_without_arena=fresh(settings=replace(settings.session, arena=False)),
         overhead_s=harness_overhead_s(threads=session.threads),
         throughput=_time_streams(session, images, settings),
-        energy_j=None if energy is None else energy / len(latency.timed_s),
+        energy_j=_energy_of_one(watch, latency),
         readings=tuple(watch.readings),
         doubts=doubts_of(latency, watch.readings, machine=machine, threads=session.threads),
     )
@@ -126,6 +122,12 @@ def _time_model(
     return samples
 
 
+def _energy_of_one(watch: Watch, latency: LatencySamples) -> float | None:
+    """Return the joules of the whole machine for each inference, as far as it has a meter."""
+    whole_j = energy_j(watch.readings)
+    return None if whole_j is None else whole_j / len(latency.timed_s)
+
+
 def _time_streams(
     session: Session, images: Images, settings: BenchSettings
 ) -> Throughput | None:
@@ -135,22 +137,13 @@ def _time_streams(
     return measure_throughput(runs, time_s=settings.min_time_s)
 
 
-def _memory_parts(
-    model: Path, size: tuple[int, int], settings: SessionSettings
-) -> MemoryParts | None:
-    kept = peak_memory(model, size=size, settings=settings)
-    given_back = peak_memory(model, size=size, settings=replace(settings, arena=False))
-    if kept is None or given_back is None:
-        return None
-    return MemoryParts(kept.load, kept.run, given_back.run)
-
-
 def _time_end_to_end(
-    detector: Detector, pictures: Sequence[Path], settings: BenchSettings
+    session: Session, manifest: Manifest, pictures: Sequence[Path], settings: BenchSettings
 ) -> LatencySamples | None:
     """Time from a picture file to its boxes; the count alone decides when it is enough."""
     if not pictures:
         return None
+    detector = Detector(session, manifest, manifest.display_score)
     in_turn = itertools.cycle(pictures[:MOST_PICTURES])
     return measure_latency(
         lambda: detector(next(in_turn)), warmup_runs=1, min_runs=settings.min_runs, min_time_s=0

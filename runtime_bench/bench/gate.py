@@ -26,9 +26,9 @@ from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.session import Session, open_session
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
+from runtime_bench.timing.fresh_start import start_fresh
 from runtime_bench.timing.inputs import on_each, timed_inputs
 from runtime_bench.timing.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
-from runtime_bench.timing.memory import peak_memory
 
 Outcome = Literal["passed", "regression", "undecided"]
 
@@ -230,8 +230,9 @@ class _Measured:
         return average_precision(pictures, found, self.manifest.names).ap
 
     def memory_bytes(self) -> int | None:
-        peak = peak_memory(self._model, size=self.manifest.input.size, settings=self._settings)
-        return None if peak is None else peak.most
+        return start_fresh(
+            self._model, size=self.manifest.input.size, settings=self._settings
+        ).peak_bytes
 
 
 class TimeLimits:

@@ -73,18 +73,17 @@ def _sustained_rows(result: BenchResult) -> Rows:
 def _process_rows(result: BenchResult) -> Rows:
     """Return what is of the process and the machine rather than of one inference."""
     rows: Rows = []
-    if result.cold_start is not None:
-        start = result.cold_start
+    text = megabytes(result.peak_memory_bytes)
+    if result.fresh_start is not None:
+        start = result.fresh_start
         parts = f"import {ms(start.import_s)}, load {ms(start.load_s)}"
         rows.append(("cold start", f"{ms(start.total_s)} to the first result ({parts})"))
-    text = megabytes(result.peak_memory_bytes)
-    if result.memory is not None:
-        memory = result.memory
-        text += (
-            f" (load {megabytes(memory.load)}, run {megabytes(memory.run)}, "
-            f"without arena {megabytes(memory.run_without_arena)})"
-        )
+        if start.peak_bytes is not None:
+            text += f" (load {megabytes(start.load_bytes)}, run {megabytes(start.run_bytes)})"
     rows.append(("peak memory", text))
+    if result.fresh_without_arena is not None:
+        without = megabytes(result.fresh_without_arena.peak_bytes)
+        rows.append(("", f"{without} where onnxruntime gives back what it allocated"))
     if result.energy_j is not None:
         rows.append(("energy", f"{result.energy_j:.3g} J an inference, the machine included"))
     if result.overhead_s is not None:

@@ -12,7 +12,7 @@ from runtime_bench.bench.doubts import Doubt
 from runtime_bench.machine.readings import Reading
 from runtime_bench.runtime.profile import ProviderShare
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.cold_start import ColdStart
+from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import MOST_WARMUP_S, LatencySamples
 from runtime_bench.timing.throughput import Throughput
 
@@ -93,21 +93,6 @@ class DataFacts:
     skipped: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class MemoryParts:
-    """Peak memory in bytes: of a process that loads a model, and of one that runs it.
-
-    Attributes:
-        load: While the model is loaded.
-        run: While it runs.
-        run_without_arena: While it runs, where onnxruntime gives back what it allocated.
-    """
-
-    load: int
-    run: int
-    run_without_arena: int
-
-
 @dataclass(frozen=True, eq=False)
 class BenchResult:
     """One artifact, measured on one machine.
@@ -125,8 +110,8 @@ class BenchResult:
         providers: What each execution provider ran, by onnxruntime's name; a provider leaves to
             the CPU what it cannot run. This and what follows is None, or empty, in results of
             an earlier version.
-        memory: The parts of the peak; None if unknown.
-        cold_start: From the start of a process to the first result.
+        fresh_start: What a process of its own took to load and run the model.
+        fresh_without_arena: The same where onnxruntime gives back what it allocated.
         overhead_s: What the harness adds to each time, taken with a model that does nothing.
         energy_j: Joules of the whole machine for each inference; None without a meter.
         throughput: Of several streams; None where it was not asked for.
@@ -148,8 +133,8 @@ class BenchResult:
     first_run_s: float
     peak_memory_bytes: int | None
     providers: Mapping[str, ProviderShare] | None = None
-    memory: MemoryParts | None = None
-    cold_start: ColdStart | None = None
+    fresh_start: FreshStart | None = None
+    fresh_without_arena: FreshStart | None = None
     overhead_s: float | None = None
     energy_j: float | None = None
     throughput: Throughput | None = None
@@ -177,8 +162,10 @@ class BenchResult:
             "load_time_s": self.load_time_s,
             "first_run_s": self.first_run_s,
             "peak_memory_bytes": self.peak_memory_bytes,
-            "memory_bytes": self.memory and asdict(self.memory),
-            "cold_start_s": self.cold_start and _cold_start_to_json(self.cold_start),
+            "fresh_start": self.fresh_start and asdict(self.fresh_start),
+            "fresh_without_arena": (
+                self.fresh_without_arena and asdict(self.fresh_without_arena)
+            ),
             "overhead_s": self.overhead_s,
             "energy_j": self.energy_j,
             "throughput": self.throughput and asdict(self.throughput),
@@ -206,10 +193,6 @@ def _data_to_json(data: DataFacts) -> dict[str, object]:
 
 def _samples_to_json(samples: LatencySamples) -> dict[str, object]:
     return {"warmup": list(samples.warmup_s), "timed": list(samples.timed_s)}
-
-
-def _cold_start_to_json(found: ColdStart) -> dict[str, object]:
-    return {name.removesuffix("_s"): value for name, value in asdict(found).items()}
 
 
 def _reading_to_json(reading: Reading) -> dict[str, object]:

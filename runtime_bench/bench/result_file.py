@@ -17,19 +17,19 @@ from runtime_bench.bench.result import (
     BenchSettings,
     DataFacts,
     LatencyInput,
-    MemoryParts,
 )
 from runtime_bench.json_fields import JsonFields
 from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import MOST_READINGS
 from runtime_bench.runtime.profile import ProviderShare
-from runtime_bench.timing.cold_start import ColdStart
+from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
 
 MOST_COUNTED = 1 << 53
 LONGEST_TIME_S = 1e7
 MOST_DOUBTS = 100
+STARTS = ("fresh_start", "fresh_without_arena")
 END_TO_END = "end_to_end_samples_s"
 WORDS_OF_READING = ("throttling", "throttled_since_start")
 COUNTS_OF_READING = ("frequency_hz", "throttle_events", "quota_stops", "memory_available_bytes")
@@ -78,8 +78,7 @@ def _read_later(fields: JsonFields) -> dict[str, Any]:
 
     return {
         "providers": _read_providers(fields) if known("providers") else None,
-        "memory": _read_memory(fields) if known("memory_bytes") else None,
-        "cold_start": _read_cold_start(fields) if known("cold_start_s") else None,
+        **{key: _read_start(fields, key) if known(key) else None for key in STARTS},
         "overhead_s": _time(fields, "overhead_s") if known("overhead_s") else None,
         "energy_j": (
             fields.number("energy_j", least=0, most=MOST_COUNTED) if known("energy_j") else None
@@ -142,21 +141,14 @@ def _read_providers(fields: JsonFields) -> dict[str, ProviderShare]:
     return shares
 
 
-def _read_memory(parent: JsonFields) -> MemoryParts:
-    fields = parent.child("memory_bytes")
-    parts = (
-        fields.integer(part, least=0, most=MOST_COUNTED)
-        for part in ("load", "run", "run_without_arena")
-    )
-    found = MemoryParts(*parts)
-    fields.finish()
-    return found
-
-
-def _read_cold_start(parent: JsonFields) -> ColdStart:
-    fields = parent.child("cold_start_s")
-    found = ColdStart(
-        *(_time(fields, part) for part in ("import", "load", "first_run", "total"))
+def _read_start(parent: JsonFields, key: str) -> FreshStart:
+    fields = parent.child(key)
+    found = FreshStart(
+        import_s=_time(fields, "import_s"),
+        load_s=_time(fields, "load_s"),
+        first_run_s=_time(fields, "first_run_s"),
+        load_bytes=_read_count(fields, "load_bytes"),
+        run_bytes=_read_count(fields, "run_bytes"),
     )
     fields.finish()
     return found

@@ -1,7 +1,8 @@
 """Measure one arm of a benchmark in a process of its own: no arm warms another's memory.
 
-Of glibc's settings only one is changed, the same as in `runtime_bench.timing.memory`: blocks
-from 1 MiB on go back to the system at once, since what an allocator keeps would read as need.
+Of glibc's settings only one is changed, the same as in
+`runtime_bench.timing.fresh_start`: blocks from 1 MiB on go back to the system at once, since
+what an allocator keeps would read as need.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from statistics import median
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.machine.description import describe_machine, package_version
-from runtime_bench.timing.memory import CHILD_ENVIRONMENT, PROCESS_FOLDER, read_peak
+from runtime_bench.timing.fresh_start import CHILD_ENVIRONMENT
+from runtime_bench.timing.memory import PROCESS_FOLDER, read_peak
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")

@@ -49,14 +49,14 @@ def test_labelled_data_gives_accuracy_and_times(artifact: Path, squares: Dataset
     assert result.data.skipped == ("d.png: bad",)
     assert result.latency_input == "pictures"
     assert (len(result.latency.warmup_s), len(result.latency.timed_s)) == (2, 3)
-    assert result.cold_start is not None
+    assert result.fresh_start is not None
     assert result.overhead_s is not None
-    assert 0 < result.overhead_s < result.cold_start.total_s
+    assert 0 < result.overhead_s < result.fresh_start.total_s
+    assert result.peak_memory_bytes == result.fresh_start.peak_bytes
+    assert result.fresh_without_arena is not None
     assert [one.at_s for one in result.readings] == sorted(one.at_s for one in result.readings)
     assert len(result.readings) >= 2
     assert "only 3 runs were timed" in [doubt.what for doubt in result.doubts]
-    if result.memory is not None:  # where the kernel tells
-        assert result.peak_memory_bytes == max(result.memory.load, result.memory.run)
     assert result.end_to_end is not None
     assert min(result.end_to_end.timed_s) > min(result.latency.timed_s)
     assert result.provider == "CPUExecutionProvider"

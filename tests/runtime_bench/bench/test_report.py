@@ -22,10 +22,9 @@ from runtime_bench.bench.result import (
     BenchResult,
     BenchSettings,
     DataFacts,
-    MemoryParts,
 )
 from runtime_bench.runtime.profile import ProviderShare
-from runtime_bench.timing.cold_start import ColdStart
+from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
 from tests.runtime_bench.bench.test_result import READING
@@ -74,8 +73,7 @@ def test_what_was_measured_besides_is_told() -> None:
             replace(
                 RESULT,
                 peak_memory_bytes=90_000_000,
-                memory=MemoryParts(70_000_000, 90_000_000, 80_000_000),
-                cold_start=ColdStart(0.4, 0.1, 0.02, 0.52),
+                fresh_start=FreshStart(0.4, 0.1, 0.02, 70_000_000, 90_000_000),
                 overhead_s=1e-5,
                 energy_j=0.0512,
                 throughput=Throughput(2, 53.31),
@@ -84,7 +82,7 @@ def test_what_was_measured_besides_is_told() -> None:
     )
 
     assert rows["cold start"] == "520.0 ms to the first result (import 400.0 ms, load 100.0 ms)"
-    assert rows["peak memory"] == "90.0 MB (load 70.0 MB, run 90.0 MB, without arena 80.0 MB)"
+    assert rows["peak memory"] == "90.0 MB (load 70.0 MB, run 90.0 MB)"
     assert rows["energy"] == "0.0512 J an inference, the machine included"
     assert rows["throughput"] == "53.3 a second, 2 streams"
     assert rows["harness"] == "10 us of each time (0.10%)"

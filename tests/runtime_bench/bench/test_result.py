@@ -19,14 +19,13 @@ from runtime_bench.bench.result import (
     BenchResult,
     BenchSettings,
     DataFacts,
-    MemoryParts,
 )
 from runtime_bench.bench.result_file import from_json
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine.readings import Reading
 from runtime_bench.runtime.profile import ProviderShare
-from runtime_bench.timing.cold_start import ColdStart
+from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
 
@@ -45,6 +44,7 @@ READING = Reading(
     memory_available_bytes=1 << 30,
 )
 
+START = asdict(FreshStart(0.4, 0.1, 0.2, 1, 2))
 NO_FLAGS = {"throttling": [], "throttled_since_start": []}
 
 
@@ -71,8 +71,8 @@ def make_result(*, full: bool = True) -> BenchResult:
         first_run_s=0.2,
         peak_memory_bytes=64_000_000 if full else None,
         providers={"CPUExecutionProvider": ProviderShare(7, 1.0)} if full else None,
-        memory=MemoryParts(1, 2, 3) if full else None,
-        cold_start=ColdStart(0.4, 0.1, 0.2, 0.7) if full else None,
+        fresh_start=FreshStart(0.4, 0.1, 0.2, 1, 2) if full else None,
+        fresh_without_arena=FreshStart(0.4, 0.1, 0.2, None, None) if full else None,
         overhead_s=1e-5 if full else None,
         energy_j=0.25 if full else None,
         throughput=Throughput(2, 30.5) if full else None,
@@ -152,8 +152,8 @@ def test_version_1_still_loads(repository: Path) -> None:
             "spare",
         ),
         ({"doubts": [{"what": "x"}]}, "hint"),
-        ({"memory_bytes": {"load": 1, "run": -1}}, "run"),
-        ({"cold_start_s": {"import": 1, "load": 1, "first_run": 1}}, "total"),
+        ({"fresh_start": {"import_s": 1, "load_s": 1}}, "first_run_s"),
+        ({"fresh_without_arena": {**START, "run_bytes": -1}}, "run_bytes"),
         ({"throughput": {"streams": 0, "per_second": 1}}, "streams"),
     ],
 )
