@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.detector import check_session, read_outputs
-from runtime_bench.artifact.manifest import Manifest, model_path, read_manifest
+from runtime_bench.artifact.detector import read_outputs
+from runtime_bench.artifact.manifest import Manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.artifact.preprocess import letterbox, read_picture
 from runtime_bench.data.dataset import Dataset, Picture, match_classes
 from runtime_bench.errors import EdgeError
 from runtime_bench.progress import track
-from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 
 Run = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[np.generic]]]
@@ -35,12 +35,11 @@ def evaluate_artifact(
         EdgeError: If the artifact or a picture cannot be read, or the data has no labels or a
             class that the artifact lacks.
     """
-    manifest = read_manifest(artifact)
-    matched = match_classes(dataset, manifest.names)
-    session = open_session(model_path(artifact), settings or SessionSettings())
-    check_session(session, manifest)
-    found = detect_all(session.run, manifest, matched.pictures, progress=progress)
-    return average_precision(matched.pictures, found, manifest.names)
+    opened = open_artifact(artifact, settings)
+    names = opened.manifest.names
+    matched = match_classes(dataset, names)
+    found = detect_all(opened.session.run, opened.manifest, matched.pictures, progress=progress)
+    return average_precision(matched.pictures, found, names)
 
 
 def detect_all(

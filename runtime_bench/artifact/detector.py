@@ -12,10 +12,9 @@ from PIL import Image, ImageOps
 
 from runtime_bench.artifact.decode import find_decoder
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.manifest import model_path, read_manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.artifact.preprocess import letterbox, read_picture, rgb_pixels
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 
 if TYPE_CHECKING:
@@ -80,44 +79,9 @@ def load(
     """
     if min_score is not None and not 0.0 <= min_score <= 1.0:
         raise UsageError(f"min_score is {min_score}; it must be from 0 to 1")
-    artifact = Path(artifact)
-    manifest = read_manifest(artifact)
-    session = open_session(model_path(artifact), SessionSettings(threads=threads))
-    check_session(session, manifest)
-    return Detector(
-        session, manifest, manifest.display_score if min_score is None else min_score
-    )
-
-
-def check_session(session: Session, manifest: Manifest) -> None:
-    """Check that a model takes and gives what its manifest says.
-
-    Raises:
-        EdgeError: If an input or output differs.
-    """
-    given = session.inputs[0]
-    wanted_shape = (1, 3, *manifest.input.size)
-    if given.name != manifest.input.name or given.dtype != "tensor(float)":
-        raise EdgeError(
-            f"the model takes {given.dtype} '{given.name}', but its manifest says "
-            f"{manifest.input.dtype} '{manifest.input.name}': export it again"
-        )
-    fits = len(given.shape) == len(wanted_shape) and all(
-        side is None or side == wanted
-        for side, wanted in zip(given.shape, wanted_shape, strict=True)
-    )
-    if not fits:
-        raise EdgeError(
-            f"the model takes shape {given.shape}, but its manifest says {wanted_shape}: "
-            "export it again"
-        )
-    missing = set(manifest.output.names) - {output.name for output in session.outputs}
-    if missing:
-        raise EdgeError(
-            f"the model lacks output '{min(missing)}' of its manifest: export it again"
-        )
-    if manifest.output.decoder is not None:
-        find_decoder(manifest.output.decoder)
+    opened = open_artifact(Path(artifact), SessionSettings(threads=threads))
+    shown = opened.manifest.display_score if min_score is None else min_score
+    return Detector(opened.session, opened.manifest, shown)
 
 
 def read_outputs(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.accuracy.predictions import detect_all
-from runtime_bench.artifact.detector import Detector, check_session
-from runtime_bench.artifact.manifest import Manifest, model_path, read_manifest
+from runtime_bench.artifact.detector import Detector
+from runtime_bench.artifact.manifest import Manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.doubts import doubts_of
 from runtime_bench.bench.result import (
     BenchResult,
@@ -24,7 +25,7 @@ from runtime_bench.machine.description import describe_machine
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.profile import node_times
-from runtime_bench.runtime.session import Session, open_session
+from runtime_bench.runtime.session import Session
 from runtime_bench.timing.fresh_start import start_fresh
 from runtime_bench.timing.inputs import MOST_PICTURES, Images, on_each, timed_inputs
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
@@ -60,14 +61,12 @@ def run_benchmark(
             picture cannot be read, or the data has a class that the artifact lacks.
     """
     settings = settings or BenchSettings()
-    manifest = read_manifest(artifact)
+    machine = describe_machine()
+    opened = open_artifact(artifact, settings.session)
+    model, manifest, session = opened.model, opened.manifest, opened.session
     matched = None if dataset is None else match_classes(dataset, manifest.names)
     if matched is not None and not pictures:
         pictures = [picture.path for picture in matched.pictures]
-    machine = describe_machine()
-    model = model_path(artifact)
-    session = open_session(model, settings.session)
-    check_session(session, manifest)
     images = timed_inputs(pictures, manifest.input)
     first_run_s = time_once(lambda: session.run(images[0]))
     watch = Watch()

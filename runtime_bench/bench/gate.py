@@ -16,14 +16,12 @@ import numpy as np
 
 from runtime_bench.accuracy.coco import average_precision
 from runtime_bench.accuracy.predictions import detect_all
-from runtime_bench.artifact.detector import check_session
-from runtime_bench.artifact.manifest import Manifest, model_path, read_manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.limits import Limits
 from runtime_bench.bench.result import ArtifactFacts, BenchResult, LatencyInput, artifact_facts
 from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.description import describe_machine
-from runtime_bench.runtime.session import Session, open_session
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
 from runtime_bench.timing.fresh_start import start_fresh
@@ -207,11 +205,10 @@ class _Measured:
     def __init__(
         self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
     ) -> None:
-        self.manifest: Manifest = read_manifest(artifact)
+        opened = open_artifact(artifact, settings)
+        self.manifest, self.session = opened.manifest, opened.session
         self.facts = artifact_facts(self.manifest)
-        self._model, self._settings = model_path(artifact), settings
-        self.session: Session = open_session(self._model, settings)
-        check_session(self.session, self.manifest)
+        self._model, self._settings = opened.model, settings
         self.matched = None if dataset is None else match_classes(dataset, self.manifest.names)
 
     @property

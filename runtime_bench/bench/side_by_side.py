@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from runtime_bench.artifact.detector import check_session
-from runtime_bench.artifact.manifest import model_path, read_manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.result import ArtifactFacts, LatencyInput, artifact_facts
 from runtime_bench.errors import UsageError
 from runtime_bench.machine.description import describe_machine
-from runtime_bench.runtime.session import Session, open_session
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.inputs import on_each, timed_inputs
 from runtime_bench.timing.looks import Looked, Standing, Verdict, look_in_turn, standings_of
@@ -109,17 +107,13 @@ def compare_artifacts(
     """
     if len(artifacts) < 2:
         raise UsageError("one artifact cannot be compared; name two or more")
-    manifests = [read_manifest(artifact) for artifact in artifacts]
     # Threads that wait actively would eat the cores of the session whose turn it is.
     settings = replace(session or SessionSettings(), spinning=False)
     machine = describe_machine()
-    sessions: list[Session] = []
-    arms: list[Callable[[], object]] = []
-    for artifact, manifest in zip(artifacts, manifests, strict=True):
-        opened = open_session(model_path(artifact), settings)
-        check_session(opened, manifest)
-        sessions.append(opened)
-        arms.append(on_each(opened.run, timed_inputs(pictures, manifest.input)))
+    opened = [open_artifact(artifact, settings) for artifact in artifacts]
+    arms = [
+        on_each(one.session.run, timed_inputs(pictures, one.manifest.input)) for one in opened
+    ]
     compared = look_in_turn(
         arms,
         standings_of,
@@ -129,10 +123,10 @@ def compare_artifacts(
     )
     return SideBySide(
         paths=tuple(str(artifact) for artifact in artifacts),
-        artifacts=tuple(artifact_facts(manifest) for manifest in manifests),
+        artifacts=tuple(artifact_facts(one.manifest) for one in opened),
         within=within,
-        provider=sessions[0].provider,
-        threads=sessions[0].threads,
+        provider=opened[0].session.provider,
+        threads=opened[0].session.threads,
         latency_input="pictures" if pictures else "grey and noise",
         machine=machine,
         compared=compared,

@@ -23,13 +23,12 @@ from typing import Any
 
 import click
 
-from runtime_bench.artifact.manifest import model_path, read_manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.gate import TimeLimits
 from runtime_bench.bench.limits import Limits
 from runtime_bench.files import write_json
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.progress import track
-from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.inputs import on_each, timed_inputs
 from tests.benchmarks.setting import RESULTS, builtin_workbench
@@ -103,9 +102,8 @@ def _builtin_artifact(folder: Path, imgsz: int) -> Path:
 
 
 def _runner(artifact: Path) -> Callable[[], object]:
-    manifest = read_manifest(artifact)
-    session = open_session(model_path(artifact), SessionSettings(threads=1, spinning=False))
-    return on_each(session.run, timed_inputs([], manifest.input))
+    opened = open_artifact(artifact, SessionSettings(threads=1, spinning=False))
+    return on_each(opened.session.run, timed_inputs([], opened.manifest.input))
 
 
 def _slowed(run: Callable[[], object], extra_s: float) -> Callable[[], object]:

@@ -20,11 +20,10 @@ from runtime_bench.accuracy.ap_interval import (
     match_pictures,
 )
 from runtime_bench.accuracy.predictions import detect_all
-from runtime_bench.artifact.detector import check_session
-from runtime_bench.artifact.manifest import MODEL_FILE, model_path, read_manifest
+from runtime_bench.artifact.manifest import MODEL_FILE, read_manifest
+from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.files import write_bytes
-from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 
 MATCHES_FOLDER = "matches"
@@ -97,12 +96,10 @@ class Scorer:
         known = _read(path) if path.exists() else None
         if known is not None:
             return known
-        manifest = read_manifest(artifact)
-        matched = match_classes(self.test, manifest.names)
-        session = open_session(model_path(artifact), self._session)
-        check_session(session, manifest)
-        found = detect_all(session.run, manifest, matched.pictures)
-        matches = match_pictures(matched.pictures, found, manifest.names)
+        opened = open_artifact(artifact, self._session)
+        matched = match_classes(self.test, opened.manifest.names)
+        found = detect_all(opened.session.run, opened.manifest, matched.pictures)
+        matches = match_pictures(matched.pictures, found, opened.manifest.names)
         _write(path, matches)
         return matches
 
