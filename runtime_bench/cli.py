@@ -17,6 +17,7 @@ from runtime_bench.cli_options import (
     json_option,
     read_data,
     session_options,
+    shape,
     split_option,
     threads_option,
 )
@@ -69,6 +70,11 @@ class EdgeGroup(click.Group):
   xprune-edge bench runs/a/artifact
   xprune-edge bench runs/a/artifact --data coco/instances.json --out result.json
   xprune-edge bench runs/a/artifact --sustained --threads 2 --cpus 2-3
+  xprune-edge bench yolov8n.onnx --data coco.yaml
+  xprune-edge bench any.onnx --shape 8x3x224x224
+
+ARTIFACT may be any ONNX file. What Ultralytics exported is scored as well; of
+others, inputs are made up from their shapes.
 """
 )
 @click.argument("artifact", type=AnyPath)
@@ -84,6 +90,14 @@ class EdgeGroup(click.Group):
     default=3.0,
     show_default=True,
     help="The least sum of timed seconds.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    type=shape,
+    multiple=True,
+    metavar="[NAME=]SIDES",
+    help="Of an input whose sides are not fixed: 1x3x640x640; may be given again.",
 )
 @click.option("--sustained", is_flag=True, help="Time for 10 minutes: with the heat it makes.")
 @click.option("--streams", type=click.IntRange(1, 256), help="Also: throughput of N at a time.")
@@ -106,6 +120,7 @@ def bench(
     session: SessionSettings,
     min_runs: int,
     min_time: float,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     sustained: bool,
     streams: int | None,
     spinning: bool,
@@ -129,6 +144,7 @@ def bench(
         min_time_s=max(min_time, SUSTAINED_S) if sustained else min_time,
         spinning=spinning,
         streams=streams,
+        shapes=shapes,
         provider=session.provider,
         provider_options=session.provider_options,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,14 @@ def processors(text: str) -> frozenset[int]:
     if not numbers:
         raise click.BadParameter(f"'{text}' names no processor")
     return frozenset(numbers)
+
+
+def shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name of an input, or "", and its sides, from `images=1x3x640x640`."""
+    name, _, sides = text.rpartition("=")
+    if not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){0,15}", sides):
+        raise click.BadParameter(f"'{sides}' is no shape; write 1x3x640x640")
+    return name, tuple(int(side) for side in sides.split("x"))
 
 
 def share(text: str) -> float:

@@ -81,6 +81,15 @@ class JsonFields:
             for index, value in enumerate(self._list(key, least=count, most=count))
         )
 
+    def some_integers(
+        self, key: str, *, most_entries: int, least: int, most: int
+    ) -> tuple[int, ...]:
+        """Return a list of up to `most_entries` whole numbers from `least` to `most`."""
+        return tuple(
+            self._checked_integer(f"{key}[{index}]", value, least, most)
+            for index, value in enumerate(self._list(key, least=0, most=most_entries))
+        )
+
     def number(self, key: str, *, least: float, most: float) -> float:
         """Return a number from `least` to `most`."""
         return self._checked_number(key, self.take(key), least, most)

@@ -84,8 +84,45 @@ def decode_yolo(
     return Detections(boxes[kept], chosen[kept], labels[kept])
 
 
+def decode_rows(
+    raw: npt.NDArray[np.float32],
+    *,
+    min_score: float,
+    iou: float,
+    max_boxes: int,
+    multi_label: bool = True,
+) -> Detections:
+    """Read the output of an Ultralytics export that has NMS inside, or needs none.
+
+    Args:
+        raw: (boxes, 6): left, top, right, bottom in pixels of the input, score, class. What
+            pads the answer has a score of 0.
+        min_score: A score must be above this to count.
+        iou: Not looked at: the model has suppressed what overlaps.
+        max_boxes: The most detections that are returned.
+        multi_label: Not looked at either.
+
+    Returns:
+        Detections in pixels of the input, best score first.
+
+    Raises:
+        EdgeError: If `raw` has not that shape.
+    """
+    del iou, multi_label
+    if raw.ndim != 2 or raw.shape[1] != 6:
+        raise EdgeError(
+            f"the raw output has shape {raw.shape}; decoder 'rows' reads (boxes, 6)"
+        )
+    found = raw[raw[:, 4] > np.float32(min_score)]
+    found = found[np.argsort(-found[:, 4], kind="stable")][:max_boxes]
+    if not len(found):
+        return NO_DETECTIONS
+    return Detections(found[:, :4], found[:, 4], found[:, 5].astype(np.int64))
+
+
 DECODERS: dict[str, Decoder] = {
     "yolo": decode_yolo,
+    "rows": decode_rows,
 }
 
 

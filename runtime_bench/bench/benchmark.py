@@ -11,8 +11,7 @@ from pathlib import Path
 from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.accuracy.predictions import detect_all
 from runtime_bench.artifact.detector import Detector
-from runtime_bench.artifact.manifest import Manifest
-from runtime_bench.artifact.opened import open_artifact
+from runtime_bench.artifact.opened import Opened, open_artifact
 from runtime_bench.bench.doubts import doubts_of
 from runtime_bench.bench.result import (
     BenchResult,
@@ -24,10 +23,11 @@ from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
+from runtime_bench.runtime.feeds import Feed
 from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import Session
 from runtime_bench.timing.fresh_start import start_fresh
-from runtime_bench.timing.inputs import MOST_PICTURES, Images, on_each, timed_inputs
+from runtime_bench.timing.inputs import MOST_PICTURES, inputs_of, kind_of_inputs, on_each
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.timing.overhead import harness_overhead_s
 from runtime_bench.timing.throughput import Throughput, measure_throughput
@@ -49,7 +49,7 @@ def run_benchmark(
     """Measure an artifact.
 
     Args:
-        artifact: Its folder, its `model.onnx`, or its `manifest.json`.
+        artifact: Its folder, its `model.onnx`, or its `manifest.json`; or another ONNX file.
         dataset: What accuracy is taken from, if it has labels.
         pictures: What the timed runs see; by default the first ones of the data set, and
             without one a made-up picture, which the result then says.
@@ -62,28 +62,28 @@ def run_benchmark(
     """
     settings = settings or BenchSettings()
     machine = describe_machine()
-    opened = open_artifact(artifact, settings.session)
-    model, manifest, session = opened.model, opened.manifest, opened.session
-    matched = None if dataset is None else match_classes(dataset, manifest.names)
+    opened = open_artifact(artifact, settings.session, shapes=dict(settings.shapes))
+    model, session = opened.model, opened.session
+    matched = None if dataset is None else match_classes(dataset, opened.manifest.names)
     if matched is not None and not pictures:
         pictures = [picture.path for picture in matched.pictures]
-    images = timed_inputs(pictures, manifest.input)
+    images = inputs_of(opened, pictures)
     first_run_s = time_once(lambda: session.run(images[0]))
     watch = Watch()
     latency = _time_model(session, images, settings, watch, progress=progress)
-    fresh = partial(start_fresh, model, size=manifest.input.size)
+    fresh = partial(start_fresh, model, shapes=opened.shapes)
     started = fresh(settings=settings.session)
     return BenchResult(
-        artifact=artifact_facts(manifest),
+        artifact=artifact_facts(opened),
         settings=settings,
         provider=session.provider,
         threads=session.threads,
         machine=machine,
         data=None if matched is None else _data_facts(matched),
-        latency_input="pictures" if pictures else "grey and noise",
+        latency_input=kind_of_inputs(opened, pictures),
         latency=latency,
-        end_to_end=_time_end_to_end(session, manifest, pictures, settings),
-        accuracy=_score(session, manifest, matched, progress=progress),
+        end_to_end=_time_end_to_end(opened, pictures, settings),
+        accuracy=_score(opened, matched, progress=progress),
         load_time_s=session.load_time_s,
         first_run_s=first_run_s,
         peak_memory_bytes=started.peak_bytes,
@@ -99,7 +99,12 @@ def run_benchmark(
 
 
 def _time_model(
-    session: Session, images: Images, settings: BenchSettings, watch: Watch, *, progress: bool
+    session: Session,
+    images: Sequence[Feed],
+    settings: BenchSettings,
+    watch: Watch,
+    *,
+    progress: bool,
 ) -> LatencySamples:
     """Time the model alone; the machine is watched from the end of the warm-up."""
     with time_bar("Timing", settings.min_time_s, quiet=not progress) as show:
@@ -128,7 +133,7 @@ def _energy_of_one(watch: Watch, latency: LatencySamples) -> float | None:
 
 
 def _time_streams(
-    session: Session, images: Images, settings: BenchSettings
+    session: Session, images: Sequence[Feed], settings: BenchSettings
 ) -> Throughput | None:
     if settings.streams is None:
         return None
@@ -137,24 +142,24 @@ def _time_streams(
 
 
 def _time_end_to_end(
-    session: Session, manifest: Manifest, pictures: Sequence[Path], settings: BenchSettings
+    opened: Opened, pictures: Sequence[Path], settings: BenchSettings
 ) -> LatencySamples | None:
     """Time from a picture file to its boxes; the count alone decides when it is enough."""
     if not pictures:
         return None
-    detector = Detector(session, manifest, manifest.display_score)
+    manifest = opened.manifest
+    detector = Detector(opened.session, manifest, manifest.display_score)
     in_turn = itertools.cycle(pictures[:MOST_PICTURES])
     return measure_latency(
         lambda: detector(next(in_turn)), warmup_runs=1, min_runs=settings.min_runs, min_time_s=0
     )
 
 
-def _score(
-    session: Session, manifest: Manifest, dataset: Dataset | None, *, progress: bool
-) -> Accuracy | None:
+def _score(opened: Opened, dataset: Dataset | None, *, progress: bool) -> Accuracy | None:
     if dataset is None or not dataset.labelled:
         return None
-    found = detect_all(session.run, manifest, dataset.pictures, progress=progress)
+    manifest = opened.manifest
+    found = detect_all(opened.session.run, manifest, dataset.pictures, progress=progress)
     return average_precision(dataset.pictures, found, manifest.names)
 
 

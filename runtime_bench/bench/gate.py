@@ -18,14 +18,14 @@ from runtime_bench.accuracy.coco import average_precision
 from runtime_bench.accuracy.predictions import detect_all
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.limits import Limits
-from runtime_bench.bench.result import ArtifactFacts, BenchResult, LatencyInput, artifact_facts
+from runtime_bench.bench.result import ArtifactFacts, BenchResult, artifact_facts
 from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
 from runtime_bench.timing.fresh_start import start_fresh
-from runtime_bench.timing.inputs import on_each, timed_inputs
+from runtime_bench.timing.inputs import LatencyInput, inputs_of, kind_of_inputs, on_each
 from runtime_bench.timing.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
 
 Outcome = Literal["passed", "regression", "undecided"]
@@ -205,30 +205,33 @@ class _Measured:
     def __init__(
         self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
     ) -> None:
-        opened = open_artifact(artifact, settings)
-        self.manifest, self.session = opened.manifest, opened.session
-        self.facts = artifact_facts(self.manifest)
-        self._model, self._settings = opened.model, settings
-        self.matched = None if dataset is None else match_classes(dataset, self.manifest.names)
+        self._opened, self._settings = open_artifact(artifact, settings), settings
+        self.session, self.facts = self._opened.session, artifact_facts(self._opened)
+        self.matched = (
+            None if dataset is None else match_classes(dataset, self._opened.manifest.names)
+        )
+
+    @property
+    def _pictures(self) -> list[Path]:
+        return [] if self.matched is None else [one.path for one in self.matched.pictures]
 
     @property
     def latency_input(self) -> LatencyInput:
-        return "grey and noise" if self.matched is None else "pictures"
+        return kind_of_inputs(self._opened, self._pictures)
 
     def runner(self) -> Callable[[], object]:
-        pictures = [] if self.matched is None else [one.path for one in self.matched.pictures]
-        return on_each(self.session.run, timed_inputs(pictures, self.manifest.input))
+        return on_each(self.session.run, inputs_of(self._opened, self._pictures))
 
     @cached_property
     def ap(self) -> float:
         assert self.matched is not None, "checked with the request"
-        pictures = self.matched.pictures
-        found = detect_all(self.session.run, self.manifest, pictures)
-        return average_precision(pictures, found, self.manifest.names).ap
+        manifest, pictures = self._opened.manifest, self.matched.pictures
+        found = detect_all(self.session.run, manifest, pictures)
+        return average_precision(pictures, found, manifest.names).ap
 
     def memory_bytes(self) -> int | None:
         return start_fresh(
-            self._model, size=self.manifest.input.size, settings=self._settings
+            self._opened.model, shapes=self._opened.shapes, settings=self._settings
         ).peak_bytes
 
 

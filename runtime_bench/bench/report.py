@@ -38,7 +38,9 @@ def bench_rows(result: BenchResult) -> Rows:
     elif result.data is not None:
         rows.append(("AP@[.50:.95]", "not measured: the data has no labels"))
     rows.append(("latency", _latency_text(result.latency)))
-    if result.latency_input != "pictures":
+    if result.latency_input == "noise":
+        rows.append(("", "of inputs made up from their shapes"))
+    elif result.latency_input != "pictures":
         rows.append(("", f"of a made-up picture ({result.latency_input}); pass --data"))
     rows += _sustained_rows(result)
     if result.throughput is not None:
@@ -104,7 +106,7 @@ def _provider_rows(providers: Mapping[str, ProviderShare]) -> Rows:
 
 def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
     """Return the lines of a comparison's table, its head first."""
-    head = ("artifact", "input", "median", "of the first", "interval", "")
+    head = ("artifact", "input", "median", "ratio", "interval", "")
     lines: list[tuple[str, ...]] = [head]
     standings = [None, *zip(found.compared.found, found.verdicts, strict=True)]
     for path, facts, times_s, standing in zip(
@@ -116,7 +118,7 @@ def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:
             continue
         stands, verdict = standing
         low, high = stands.interval
-        words = f"same within {found.within:.1%}" if verdict == "same" else verdict
+        words = f"same (within {found.within * 100:g}%)" if verdict == "same" else verdict
         lines.append((*shown, f"{stands.ratio:.3f}", f"{low:.3f} to {high:.3f}", words))
     return lines
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from runtime_bench.accuracy.coco import Accuracy
-from runtime_bench.artifact.manifest import MODEL_FILE, Manifest
+from runtime_bench.artifact.manifest import MODEL_FILE, file_entry
+from runtime_bench.artifact.opened import Opened
 from runtime_bench.bench.doubts import Doubt
 from runtime_bench.machine.readings import Reading
 from runtime_bench.runtime.profile import ProviderShare
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart
+from runtime_bench.timing.inputs import LatencyInput
 from runtime_bench.timing.latency import MOST_WARMUP_S, LatencySamples
 from runtime_bench.timing.throughput import Throughput
 
 FORMAT = "xprune-edge result"
 VERSION = 1
-
-INPUTS = ("pictures", "grey and noise")
-LatencyInput = Literal["pictures", "grey and noise"]
+# Of a model that says nothing of itself.
+UNKNOWN_OUTPUT = "unknown"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class BenchSettings:
         provider: The execution provider by our own short name.
         provider_options: Its options as pairs.
         spinning: Whether idle threads wait actively for the next operation.
+        shapes: Of inputs that a model does not fix, by name, as pairs.
         streams: How many ask at a time where throughput is measured; None for not at all.
     """
 
@@ -48,6 +49,7 @@ class BenchSettings:
     provider_options: tuple[tuple[str, str], ...] = ()
     spinning: bool = True
     streams: int | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def session(self) -> SessionSettings:
@@ -71,15 +73,27 @@ class ArtifactFacts:
     output: str
 
 
-def artifact_facts(manifest: Manifest) -> ArtifactFacts:
-    """Return what a result says of the artifact that a manifest describes."""
-    model = manifest.files[MODEL_FILE]
+def artifact_facts(opened: Opened) -> ArtifactFacts:
+    """Return what a result says of a model that was opened."""
+    known = opened.known
+    if known is None:
+        # Of what is no picture, the last two sides stand for its size.
+        sides = (1, 1, *next(iter(opened.shapes.values()), ()))
+        file = file_entry(opened.model)
+        return ArtifactFacts(
+            model_name=opened.model.stem,
+            sha256=file.sha256,
+            size_bytes=file.size_bytes,
+            input_size=(max(1, sides[-2]), max(1, sides[-1])),
+            output=UNKNOWN_OUTPUT,
+        )
+    model = known.files[MODEL_FILE]
     return ArtifactFacts(
-        model_name=manifest.model_name,
+        model_name=known.model_name,
         sha256=model.sha256,
         size_bytes=model.size_bytes,
-        input_size=manifest.input.size,
-        output=manifest.output.kind,
+        input_size=known.input.size,
+        output=known.output.kind,
     )
 
 
@@ -176,9 +190,15 @@ class BenchResult:
 
 def _settings_to_json(settings: BenchSettings) -> dict[str, object]:
     content = asdict(settings)
-    del content["provider_options"]
-    options = dict(settings.provider_options)
-    return {**content, "provider_options": options} if options else content
+    given = {
+        "provider_options": dict(settings.provider_options),
+        "shapes": {name: list(shape) for name, shape in settings.shapes},
+    }
+    for name, value in given.items():
+        del content[name]
+        if value:
+            content[name] = value
+    return content
 
 
 def _providers_to_json(providers: Mapping[str, ProviderShare] | None) -> dict[str, object]:

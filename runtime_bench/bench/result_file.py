@@ -10,25 +10,25 @@ from runtime_bench.accuracy.coco import Accuracy
 from runtime_bench.bench.doubts import Doubt
 from runtime_bench.bench.result import (
     FORMAT,
-    INPUTS,
     VERSION,
     ArtifactFacts,
     BenchResult,
     BenchSettings,
     DataFacts,
-    LatencyInput,
 )
 from runtime_bench.json_fields import JsonFields
 from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import MOST_READINGS
 from runtime_bench.runtime.profile import ProviderShare
 from runtime_bench.timing.fresh_start import FreshStart
+from runtime_bench.timing.inputs import INPUTS, LatencyInput
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
 
 MOST_COUNTED = 1 << 53
 LONGEST_TIME_S = 1e7
 MOST_DOUBTS = 100
+MOST_SIDES = 16
 STARTS = ("fresh_start", "fresh_without_arena")
 END_TO_END = "end_to_end_samples_s"
 WORDS_OF_READING = ("throttling", "throttled_since_start")
@@ -116,6 +116,7 @@ def _read_settings(fields: JsonFields) -> BenchSettings:
         provider_options=_read_options(fields),
         spinning=fields.flag("spinning") if "spinning" in fields.left() else True,
         streams=_read_count(fields, "streams", least=1) if "streams" in fields.left() else None,
+        shapes=_read_shapes(fields),
     )
     fields.finish()
     return settings
@@ -128,6 +129,16 @@ def _read_options(fields: JsonFields) -> tuple[tuple[str, str], ...]:
     pairs = tuple((name, options.text(name)) for name in options.left())
     options.finish()
     return pairs
+
+
+def _read_shapes(fields: JsonFields) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    if "shapes" not in fields.left():  # none was given
+        return ()
+    shapes = fields.child("shapes")
+    return tuple(
+        (name, shapes.some_integers(name, most_entries=MOST_SIDES, least=1, most=MOST_COUNTED))
+        for name in shapes.left()
+    )
 
 
 def _read_providers(fields: JsonFields) -> dict[str, ProviderShare]:

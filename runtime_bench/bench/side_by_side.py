@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runtime_bench.artifact.opened import open_artifact
-from runtime_bench.bench.result import ArtifactFacts, LatencyInput, artifact_facts
+from runtime_bench.bench.result import ArtifactFacts, artifact_facts
 from runtime_bench.errors import UsageError
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import on_each, timed_inputs
+from runtime_bench.timing.inputs import LatencyInput, inputs_of, kind_of_inputs, on_each
 from runtime_bench.timing.looks import Looked, Standing, Verdict, look_in_turn, standings_of
 
 FORMAT = "xprune-edge comparison"
@@ -111,9 +111,7 @@ def compare_artifacts(
     settings = replace(session or SessionSettings(), spinning=False)
     machine = describe_machine()
     opened = [open_artifact(artifact, settings) for artifact in artifacts]
-    arms = [
-        on_each(one.session.run, timed_inputs(pictures, one.manifest.input)) for one in opened
-    ]
+    arms = [on_each(one.session.run, inputs_of(one, pictures)) for one in opened]
     compared = look_in_turn(
         arms,
         standings_of,
@@ -123,11 +121,11 @@ def compare_artifacts(
     )
     return SideBySide(
         paths=tuple(str(artifact) for artifact in artifacts),
-        artifacts=tuple(artifact_facts(one.manifest) for one in opened),
+        artifacts=tuple(artifact_facts(one) for one in opened),
         within=within,
         provider=opened[0].session.provider,
         threads=opened[0].session.threads,
-        latency_input="pictures" if pictures else "grey and noise",
+        latency_input=kind_of_inputs(opened[0], pictures),
         machine=machine,
         compared=compared,
     )

@@ -25,9 +25,7 @@ from runtime_bench.runtime.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from runtime_bench.runtime.feeds import Feed
     from runtime_bench.runtime.settings import SessionSettings
 
 WARMUP_RUNS = 2
@@ -128,7 +126,7 @@ class NodeTimes:
 
 def node_times(
     model: Path | bytes,
-    images: Sequence[npt.NDArray[np.float32]],
+    images: Sequence[Feed],
     settings: SessionSettings,
     *,
     runs: int,
@@ -137,7 +135,7 @@ def node_times(
 
     Args:
         model: The ONNX file, or its bytes.
-        images: Inputs, each (1, 3, height, width) float32, used in turn.
+        images: Inputs as `Session.run` takes them, used in turn.
         settings: How to run; where the profile goes is decided here.
         runs: How many runs count; two more warm up.
 

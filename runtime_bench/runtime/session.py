@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.processors import available_threads
+from runtime_bench.runtime.feeds import Feed, TensorInfo
 from runtime_bench.runtime.providers import Provider, find_provider
 
 # onnxruntime from 1.29 on sends telemetry from a thread of its own unless it is told not to
@@ -58,15 +59,6 @@ _ERRORS_ONLY = 3
 _MAX_THREADS = 1024
 
 
-@dataclass(frozen=True)
-class TensorInfo:
-    """The name, shape and type of an input or output; a side that is not fixed is None."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
 class Session:
     """A loaded model.
 
@@ -91,11 +83,11 @@ class Session:
         self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._output_names = [output.name for output in self.outputs]
 
-    def run(self, image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
+    def run(self, feed: Feed) -> dict[str, npt.NDArray[np.generic]]:
         """Run the model once.
 
         Args:
-            image: (1, 3, height, width) float32, as the manifest says.
+            feed: The only input, as a picture (1, 3, height, width) float32; or all by name.
 
         Returns:
             Every output by its name.
@@ -103,10 +95,11 @@ class Session:
         Raises:
             EdgeError: If the model refuses the input (the wrong shape or type).
         """
+        named = feed if isinstance(feed, Mapping) else {self.inputs[0].name: feed}
         try:
-            arrays = self._session.run(self._output_names, {self.inputs[0].name: image})
+            arrays = self._session.run(self._output_names, named)
         except _REFUSALS as error:
-            given = f"{image.dtype} {image.shape}"
+            given = ", ".join(f"{array.dtype} {array.shape}" for array in named.values())
             raise EdgeError(f"the model cannot run on {given}: {_first_line(error)}") from error
         return dict(zip(self._output_names, arrays, strict=True))
 
@@ -129,8 +122,8 @@ def open_session(
         clock: A monotonic clock in seconds.
 
     Raises:
-        EdgeError: If the file is missing, or is no model with one input that onnxruntime runs,
-            or if the provider is not installed or refuses the model.
+        EdgeError: If the file is missing, or is no model that onnxruntime runs, or if the
+            provider is not installed or refuses the model.
         UsageError: If a setting has a value that cannot be.
     """
     what = f"'{model}'" if isinstance(model, Path) else "the model"
@@ -158,8 +151,6 @@ def open_session(
         raise EdgeError(
             f"{what} would run on {running}; {provider.name} was asked for and refused it"
         )
-    if len(session.get_inputs()) != 1:
-        raise EdgeError(f"{what} has {len(session.get_inputs())} inputs; a detector has one")
     return Session(session, threads=threads, load_time_s=load_time_s)
 
 

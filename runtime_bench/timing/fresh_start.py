@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runtime_bench.errors import EdgeError
+from runtime_bench.runtime.feeds import Shapes
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.memory import measure_here
 
@@ -59,20 +60,24 @@ class FreshStart:
 
 
 def start_fresh(
-    model: Path, *, size: tuple[int, int], settings: SessionSettings | None = None
+    model: Path, *, shapes: Shapes, settings: SessionSettings | None = None
 ) -> FreshStart:
     """Load and run a model in a fresh process, and return what that took.
 
     Args:
         model: The ONNX file.
-        size: (height, width) of the input in pixels.
+        shapes: Of its inputs, by name.
         settings: How onnxruntime is to run.
 
     Raises:
         EdgeError: If the model cannot be loaded or run, or the process is killed.
     """
     settings = replace(settings or SessionSettings(), profile_path=None)
-    asked = {"model": str(model.absolute()), "size": size, "settings": asdict(settings)}
+    asked = {
+        "model": str(model.absolute()),
+        "shapes": dict(shapes),
+        "settings": asdict(settings),
+    }
     # Of all clocks, this one alone is the same in the process that is started.
     start_s = time.monotonic()
     try:
@@ -113,8 +118,7 @@ def _check_end(model: Path, done: subprocess.CompletedProcess[str]) -> None:
 
 def main() -> None:
     """In the fresh process: do what the standard input asks for, and write what it took."""
-    import numpy as np
-
+    from runtime_bench.runtime.feeds import made_up_feed
     from runtime_bench.runtime.session import Session, open_session
 
     imported_s = time.monotonic()
@@ -122,11 +126,12 @@ def main() -> None:
     options = asked["settings"]
     options["provider_options"] = tuple(map(tuple, options["provider_options"]))
     settings, sessions, answered_s = SessionSettings(**options), list[Session](), list[float]()
+    shapes = {name: tuple(shape) for name, shape in asked["shapes"].items()}
 
     def run() -> None:
-        noise = np.random.default_rng(0).random((1, 3, *asked["size"]), dtype=np.float32)
+        feed = made_up_feed(sessions[0].inputs, shapes)
         for _ in range(RUNS):
-            sessions[0].run(noise)
+            sessions[0].run(feed)
             answered_s.append(time.monotonic())
 
     try:

@@ -5,18 +5,43 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.opened import Opened
 from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.runtime.feeds import Feed, made_up_feed
 
 MOST_PICTURES = 50
 # A device may have 512 MiB in all; a 640 px input takes 5 MB.
 MOST_IMAGE_BYTES = 64 << 20
 
+INPUTS = ("pictures", "grey and noise", "noise")
+LatencyInput = Literal["pictures", "grey and noise", "noise"]
+
+Item = TypeVar("Item")
 Images = list[npt.NDArray[np.float32]]
+
+
+def inputs_of(opened: Opened, pictures: Sequence[Path]) -> list[Feed]:
+    """Return what a model is timed on: pictures, or what is made up.
+
+    Raises:
+        EdgeError: If a picture cannot be read, or nothing says how pictures go in.
+    """
+    if pictures or opened.known is not None:
+        return [*timed_inputs(pictures, opened.manifest.input)]
+    return [made_up_feed(opened.session.inputs, opened.shapes)]
+
+
+def kind_of_inputs(opened: Opened, pictures: Sequence[Path]) -> LatencyInput:
+    """Return what `inputs_of` gives, in words."""
+    if pictures:
+        return "pictures"
+    return "noise" if opened.known is None else "grey and noise"
 
 
 def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:
@@ -36,10 +61,8 @@ def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:
     return [letterbox(read_picture(path), spec)[0][None] for path in chosen]
 
 
-def on_each(
-    run: Callable[[npt.NDArray[np.float32]], object], images: Images
-) -> Callable[[], object]:
-    """Return a call that runs on the next image, and after the last on the first again."""
+def on_each(run: Callable[[Item], object], images: Sequence[Item]) -> Callable[[], object]:
+    """Return a call that runs on the next input, and after the last on the first again."""
     in_turn = itertools.cycle(images)
     return lambda: run(next(in_turn))
 

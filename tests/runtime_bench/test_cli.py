@@ -103,6 +103,23 @@ def test_bench_keeps_to_processors_and_counts_streams(artifact: str) -> None:
     assert result.throughput.per_second > 0
 
 
+def test_bench_times_any_onnx_file(artifact: str, tmp_path: Path) -> None:
+    """Without a manifest and without notes: inputs are made up, and that is said."""
+    model = tmp_path / "other.onnx"
+    model.write_bytes((Path(artifact) / "model.onnx").read_bytes())
+
+    shown = run("bench", model, *QUICK)
+    kept = run("bench", model, "--shape", "images=1x3x32x64", "--json", *QUICK)
+    scored = run("bench", model, "--data", tmp_path, *QUICK)
+
+    assert shown.exit_code == 0, shown.output
+    assert "of inputs made up from their shapes" in shown.stdout
+    result = from_json(json.loads(kept.stdout))
+    assert result.settings.shapes == (("images", (1, 3, 32, 64)),)
+    assert (result.artifact.model_name, result.artifact.output) == ("other", "unknown")
+    assert scored.exit_code == 1
+
+
 def test_sustained_is_ten_minutes(artifact: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No less, whatever --min-time says; here the ten minutes are 50 ms."""
     monkeypatch.setattr("runtime_bench.cli.SUSTAINED_S", 0.05)
@@ -147,6 +164,9 @@ def test_bench_skips_what_is_bad_when_told(artifact: str, coco: Path) -> None:
         (("--min-runs", 1), 2, "--min-runs"),
         (("--min-time", "nan"), 2, "--min-time"),
         (("--streams", 0), 2, "--streams"),
+        (("--shape", "1x3"), 2, "fixes its input; leave --shape out"),
+        (("--shape", "1x3x0x8"), 2, "write 1x3x640x640"),
+        (("--shape", "1x3x*x8"), 2, "write 1x3x640x640"),
         (("--cpus", "all"), 2, "write 0-3 or 4,6"),
         (("--cpus", "3-1"), 2, "names no processor"),
         (("--cpus", "9999"), 2, "processor 9999 is not among those that may be used here"),

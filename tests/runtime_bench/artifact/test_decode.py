@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime_bench.artifact.decode import MAX_CANDIDATES, decode_yolo, find_decoder
+from runtime_bench.artifact.decode import MAX_CANDIDATES, decode_rows, decode_yolo, find_decoder
 from runtime_bench.errors import EdgeError
 from tests.reference.slow_nms import slow_decode
 
@@ -129,5 +129,22 @@ def test_another_shape_is_refused(shape):
 def test_an_unknown_decoder_is_named_beside_the_known():
     """A manifest of a later version may name a decoder that is not here."""
     assert find_decoder("yolo") is decode_yolo
-    with pytest.raises(EdgeError, match="no decoder is called 'detr'; there are: yolo"):
+    with pytest.raises(EdgeError, match="no decoder is called 'detr'; there are: rows, yolo"):
         find_decoder("detr")
+
+
+def test_rows_that_were_suppressed_are_read():
+    """Best first, no more than asked, and what pads the answer stays out."""
+    rows = np.array(
+        [[1, 2, 3, 4, 0.5, 7], [0, 0, 0, 0, 0, 0], [5, 6, 7, 8, 0.9, 2], [1, 1, 2, 2, 0.3, 1]],
+        np.float32,
+    )
+
+    found = decode_rows(rows, min_score=0.1, iou=0.7, max_boxes=2)
+
+    np.testing.assert_array_equal(found.boxes, [[5, 6, 7, 8], [1, 2, 3, 4]])
+    np.testing.assert_allclose(found.scores, [0.9, 0.5])
+    assert found.labels.tolist() == [2, 7]
+    assert len(decode_rows(rows, min_score=0.95, iou=0.7, max_boxes=9).scores) == 0
+    with pytest.raises(EdgeError, match=r"reads \(boxes, 6\)"):
+        decode_rows(rows[:, :5], min_score=0.1, iou=0.7, max_boxes=2)

@@ -42,7 +42,7 @@ def test_the_command_shows_and_keeps_it(artifact: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(artifact), str(artifact), *options])
 
     assert done.exit_code == 0, done.output
-    assert "same within 90" in done.output
+    assert "same (within 90" in done.output
     content = json.loads(out.read_text())
     assert content["format"] == "xprune-edge comparison"
     first, second = content["artifacts"]

@@ -11,6 +11,8 @@ from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart, start_fresh
 from runtime_bench.timing.memory import read_peak
 
+SHAPES = {"images": (1, 3, 32, 64)}
+
 
 @pytest.fixture
 def tiny_model(repository: Path) -> Path:
@@ -20,7 +22,7 @@ def tiny_model(repository: Path) -> Path:
 
 def test_a_fresh_process_is_measured(tiny_model: Path) -> None:
     """Importing takes most of it; memory is that of Python with onnxruntime, not ours."""
-    found = start_fresh(tiny_model, size=(32, 64), settings=SessionSettings(threads=1))
+    found = start_fresh(tiny_model, shapes=SHAPES, settings=SessionSettings(threads=1))
 
     assert found.import_s > 0.02
     assert found.load_s > 0
@@ -46,7 +48,7 @@ def test_a_corrupt_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
 
     with pytest.raises(EdgeError, match=r"runs it failed: .*cannot be loaded") as caught:
-        start_fresh(tmp_path / "model.onnx", size=(32, 64))
+        start_fresh(tmp_path / "model.onnx", shapes=SHAPES)
 
     assert "\n" not in str(caught.value)
 
@@ -54,4 +56,4 @@ def test_a_corrupt_model_is_one_line(tmp_path: Path) -> None:
 def test_the_wrong_size_is_an_error(tiny_model: Path) -> None:
     """A model that refuses its input has no start."""
     with pytest.raises(EdgeError, match="loads and runs it failed: the model cannot run"):
-        start_fresh(tiny_model, size=(64, 64))
+        start_fresh(tiny_model, shapes={"images": (1, 3, 64, 64)})
