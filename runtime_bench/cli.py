@@ -22,7 +22,7 @@ from runtime_bench.cli_options import (
     threads_option,
 )
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.terminal import show_table
+from runtime_bench.terminal import show_columns, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class EdgeGroup(click.Group):
   xprune-edge bench runs/a/artifact
   xprune-edge bench runs/a/artifact --data coco/instances.json --out result.json
   xprune-edge bench runs/a/artifact --sustained --threads 2 --cpus 2-3
-  xprune-edge bench yolov8n.onnx --data coco.yaml
+  xprune-edge bench yolov8n.onnx --data coco.yaml --profile
   xprune-edge bench any.onnx --shape 8x3x224x224
 
 ARTIFACT may be any ONNX file. What Ultralytics exported is scored as well; of
@@ -101,6 +101,7 @@ others, inputs are made up from their shapes.
 )
 @click.option("--sustained", is_flag=True, help="Time for 10 minutes: with the heat it makes.")
 @click.option("--streams", type=click.IntRange(1, 256), help="Also: throughput of N at a time.")
+@click.option("--profile", is_flag=True, help="Also: time by operation, layer and node.")
 @click.option(
     "--spinning/--no-spinning",
     default=True,
@@ -123,6 +124,7 @@ def bench(
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     sustained: bool,
     streams: int | None,
+    profile: bool,
     spinning: bool,
     out: Path | None,
     as_json: bool,
@@ -130,7 +132,7 @@ def bench(
 ) -> None:
     """Measure the speed, memory and, with labelled --data, the accuracy of ARTIFACT."""
     from runtime_bench.bench.benchmark import BenchSettings, run_benchmark
-    from runtime_bench.bench.report import bench_rows
+    from runtime_bench.bench.report import bench_rows, profile_tables
     from runtime_bench.files import write_json
 
     if math.isnan(min_time):  # the one value that a range lets pass
@@ -144,6 +146,7 @@ def bench(
         min_time_s=max(min_time, SUSTAINED_S) if sustained else min_time,
         spinning=spinning,
         streams=streams,
+        profile=profile,
         shapes=shapes,
         provider=session.provider,
         provider_options=session.provider_options,
@@ -156,6 +159,8 @@ def bench(
         click.echo(json.dumps(content, indent=2))
     else:
         show_table(bench_rows(result))
+        for lines in [] if result.profile is None else profile_tables(result.profile):
+            show_columns(lines)
 
 
 @click.command(

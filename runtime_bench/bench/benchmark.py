@@ -24,7 +24,7 @@ from runtime_bench.machine.description import describe_machine
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.feeds import Feed
-from runtime_bench.runtime.profile import node_times
+from runtime_bench.runtime.profile import NodeTimes, node_times
 from runtime_bench.runtime.session import Session
 from runtime_bench.timing.fresh_start import start_fresh
 from runtime_bench.timing.inputs import MOST_PICTURES, inputs_of, kind_of_inputs, on_each
@@ -34,8 +34,9 @@ from runtime_bench.timing.throughput import Throughput, measure_throughput
 
 __all__ = ["BenchSettings", "run_benchmark"]
 
-# Which provider ran what does not change from run to run.
+# Which provider ran what does not change from run to run; how long a node takes does.
 PROFILED_RUNS = 5
+RUNS_OF_A_PROFILE = 50
 
 
 def run_benchmark(
@@ -71,6 +72,7 @@ def run_benchmark(
     first_run_s = time_once(lambda: session.run(images[0]))
     watch = Watch()
     latency = _time_model(session, images, settings, watch, progress=progress)
+    nodes = _profile(model, images, settings)
     fresh = partial(start_fresh, model, shapes=opened.shapes)
     started = fresh(settings=settings.session)
     return BenchResult(
@@ -87,7 +89,8 @@ def run_benchmark(
         load_time_s=session.load_time_s,
         first_run_s=first_run_s,
         peak_memory_bytes=started.peak_bytes,
-        providers=node_times(model, images, settings.session, runs=PROFILED_RUNS).by_provider,
+        providers=nodes.by_provider,
+        profile=nodes if settings.profile else None,
         fresh_start=started,
         fresh_without_arena=fresh(settings=replace(settings.session, arena=False)),
         overhead_s=harness_overhead_s(threads=session.threads),
@@ -124,6 +127,11 @@ def _time_model(
         )
     watch.look()
     return samples
+
+
+def _profile(model: Path, images: Sequence[Feed], settings: BenchSettings) -> NodeTimes:
+    runs = RUNS_OF_A_PROFILE if settings.profile else PROFILED_RUNS
+    return node_times(model, images, settings.session, runs=runs)
 
 
 def _energy_of_one(watch: Watch, latency: LatencySamples) -> float | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runtime_bench.artifact.manifest import Manifest
     from runtime_bench.bench.result import BenchResult
     from runtime_bench.bench.side_by_side import SideBySide
-    from runtime_bench.runtime.profile import ProviderShare
+    from runtime_bench.runtime.profile import NodeTimes, ProviderShare
     from runtime_bench.timing.latency import LatencySamples
 
 Rows = list[tuple[str, str]]
@@ -19,6 +19,8 @@ Rows = list[tuple[str, str]]
 UNKNOWN = "unknown"
 # What was timed for less is no sustained load.
 MOST_BURST_MINUTES = 2
+# Of a profile's tables.
+MOST_LINES = 20
 
 
 def bench_rows(result: BenchResult) -> Rows:
@@ -102,6 +104,31 @@ def _provider_rows(providers: Mapping[str, ProviderShare]) -> Rows:
         ("", f"{name}: {_count(share.nodes, 'node')}, {share.time_share:.0%} of the time")
         for name, share in providers.items()
     ]
+
+
+def profile_tables(profile: NodeTimes) -> list[list[tuple[str, ...]]]:
+    """Return two tables, each with its head: by operation, and the slowest layers."""
+    return [
+        _profile_table(what, found, profile.total_s or 1.0)
+        for what, found in (("operation", profile.by_op_type), ("layer", profile.by_layer))
+    ]
+
+
+def _profile_table(
+    what: str, found: Mapping[str, tuple[int, float]], total_s: float
+) -> list[tuple[str, ...]]:
+    """Return the slowest entries, how many nodes each has and its seconds; then the rest."""
+    entries = list(found.items())
+    rest = [figures for _, figures in entries[MOST_LINES:]]
+    shown = entries[:MOST_LINES]
+    if rest:
+        counts, times_s = zip(*rest, strict=True)
+        shown.append((f"{len(rest)} more", (sum(counts), sum(times_s))))
+    lines = [
+        (name, str(count), f"{time_s * 1e3:.3f}", f"{time_s / total_s:.1%}")
+        for name, (count, time_s) in shown
+    ]
+    return [(what, "nodes", "ms", "share"), *lines]
 
 
 def comparison_lines(found: SideBySide) -> list[tuple[str, ...]]:

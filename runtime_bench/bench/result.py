@@ -10,7 +10,7 @@ from runtime_bench.artifact.manifest import MODEL_FILE, file_entry
 from runtime_bench.artifact.opened import Opened
 from runtime_bench.bench.doubts import Doubt
 from runtime_bench.machine.readings import Reading
-from runtime_bench.runtime.profile import ProviderShare
+from runtime_bench.runtime.profile import NodeTimes, ProviderShare
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.inputs import LatencyInput
@@ -37,6 +37,7 @@ class BenchSettings:
         provider_options: Its options as pairs.
         spinning: Whether idle threads wait actively for the next operation.
         shapes: Of inputs that a model does not fix, by name, as pairs.
+        profile: Whether the time of every node is kept.
         streams: How many ask at a time where throughput is measured; None for not at all.
     """
 
@@ -48,6 +49,7 @@ class BenchSettings:
     provider: str = "cpu"
     provider_options: tuple[tuple[str, str], ...] = ()
     spinning: bool = True
+    profile: bool = False
     streams: int | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
@@ -128,6 +130,7 @@ class BenchResult:
         fresh_without_arena: The same where onnxruntime gives back what it allocated.
         overhead_s: What the harness adds to each time, taken with a model that does nothing.
         energy_j: Joules of the whole machine for each inference; None without a meter.
+        profile: The time of every node; None where it was not asked for.
         throughput: Of several streams; None where it was not asked for.
         readings: The state of the machine before, during and after the timed runs.
         doubts: Why the figures may not hold.
@@ -151,6 +154,7 @@ class BenchResult:
     fresh_without_arena: FreshStart | None = None
     overhead_s: float | None = None
     energy_j: float | None = None
+    profile: NodeTimes | None = None
     throughput: Throughput | None = None
     readings: tuple[Reading, ...] = ()
     doubts: tuple[Doubt, ...] = ()
@@ -182,6 +186,7 @@ class BenchResult:
             ),
             "overhead_s": self.overhead_s,
             "energy_j": self.energy_j,
+            "profile": self.profile and _profile_to_json(self.profile),
             "throughput": self.throughput and asdict(self.throughput),
             "readings": [_reading_to_json(reading) for reading in self.readings],
             "doubts": [asdict(doubt) for doubt in self.doubts],
@@ -220,3 +225,7 @@ def _reading_to_json(reading: Reading) -> dict[str, object]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(reading).items()
     }
+
+
+def _profile_to_json(profile: NodeTimes) -> dict[str, object]:
+    return {"run_s": profile.run_s, "nodes": [asdict(node) for node in profile.nodes]}

@@ -19,7 +19,7 @@ from runtime_bench.bench.result import (
 from runtime_bench.json_fields import JsonFields
 from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import MOST_READINGS
-from runtime_bench.runtime.profile import ProviderShare
+from runtime_bench.runtime.profile import NodeTime, NodeTimes, ProviderShare
 from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.inputs import INPUTS, LatencyInput
 from runtime_bench.timing.latency import LatencySamples
@@ -29,6 +29,7 @@ MOST_COUNTED = 1 << 53
 LONGEST_TIME_S = 1e7
 MOST_DOUBTS = 100
 MOST_SIDES = 16
+MOST_NODES = 1_000_000
 STARTS = ("fresh_start", "fresh_without_arena")
 END_TO_END = "end_to_end_samples_s"
 WORDS_OF_READING = ("throttling", "throttled_since_start")
@@ -83,6 +84,7 @@ def _read_later(fields: JsonFields) -> dict[str, Any]:
         "energy_j": (
             fields.number("energy_j", least=0, most=MOST_COUNTED) if known("energy_j") else None
         ),
+        "profile": _read_profile(fields) if known("profile") else None,
         "throughput": _read_throughput(fields) if known("throughput") else None,
         "readings": _read_readings(fields) if known("readings") else (),
         "doubts": _read_doubts(fields) if known("doubts") else (),
@@ -115,6 +117,7 @@ def _read_settings(fields: JsonFields) -> BenchSettings:
         provider=fields.text("provider"),
         provider_options=_read_options(fields),
         spinning=fields.flag("spinning") if "spinning" in fields.left() else True,
+        profile=fields.flag("profile") if "profile" in fields.left() else False,
         streams=_read_count(fields, "streams", least=1) if "streams" in fields.left() else None,
         shapes=_read_shapes(fields),
     )
@@ -163,6 +166,34 @@ def _read_start(parent: JsonFields, key: str) -> FreshStart:
     )
     fields.finish()
     return found
+
+
+def _read_profile(parent: JsonFields) -> NodeTimes:
+    fields = parent.child("profile")
+    run_s = _time(fields, "run_s")
+    nodes = tuple(map(_read_node, fields.objects("nodes", most=MOST_NODES)))
+    fields.finish()
+    return NodeTimes(nodes, run_s)
+
+
+def _read_node(fields: JsonFields) -> NodeTime:
+    # Names are of any kind, empty too: they are those of a file that somebody else made.
+    node = NodeTime(
+        name=_any_text(fields, "name"),
+        op_type=_any_text(fields, "op_type"),
+        source=_any_text(fields, "source") if fields.is_known("source") else None,
+        time_s=_time(fields, "time_s"),
+        provider=_any_text(fields, "provider"),
+    )
+    fields.finish()
+    return node
+
+
+def _any_text(fields: JsonFields, key: str) -> str:
+    value = fields.take(key)
+    if not isinstance(value, str):
+        raise fields.error(key, "must be a text")
+    return value
 
 
 def _read_throughput(parent: JsonFields) -> Throughput:

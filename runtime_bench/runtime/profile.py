@@ -23,7 +23,7 @@ from runtime_bench.files import read_json
 from runtime_bench.runtime.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from runtime_bench.runtime.feeds import Feed
     from runtime_bench.runtime.settings import SessionSettings
@@ -97,6 +97,28 @@ class NodeTimes:
         }
 
     @property
+    def by_op_type(self) -> dict[str, tuple[int, float]]:
+        """How many nodes of each operation there are, and their seconds, the slowest first."""
+        return _counted((node.op_type, node.time_s) for node in self.nodes)
+
+    @property
+    def by_layer(self) -> dict[str, tuple[int, float]]:
+        """The same of each layer: what stands before the last "/" in the names of the file.
+
+        What comes from no node of the file counts for the next one, as in `by_source`.
+        """
+        by_source = self.by_source
+        nodes: dict[str, int] = defaultdict(int)
+        for node in self.nodes:
+            nodes[node.source or ""] += 1
+        found: dict[str, tuple[int, float]] = {}
+        for source, time_s in by_source.items():
+            layer = source.rpartition("/")[0] or source
+            count, so_far_s = found.get(layer, (0, 0.0))
+            found[layer] = count + nodes[source], so_far_s + time_s
+        return dict(sorted(found.items(), key=lambda entry: -entry[1][1]))
+
+    @property
     def by_name(self) -> dict[str, float]:
         """Seconds by the name of the node in onnxruntime's own graph."""
         times_s: dict[str, float] = defaultdict(float)
@@ -122,6 +144,14 @@ class NodeTimes:
         if last is not None:
             times_s[last] += waiting_s
         return dict(times_s)
+
+
+def _counted(times_s: Iterable[tuple[str, float]]) -> dict[str, tuple[int, float]]:
+    counts: dict[str, tuple[int, float]] = {}
+    for name, time_s in times_s:
+        count, so_far_s = counts.get(name, (0, 0.0))
+        counts[name] = count + 1, so_far_s + time_s
+    return dict(sorted(counts.items(), key=lambda entry: -entry[1][1]))
 
 
 def node_times(

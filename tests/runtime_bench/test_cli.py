@@ -103,6 +103,19 @@ def test_bench_keeps_to_processors_and_counts_streams(artifact: str) -> None:
     assert result.throughput.per_second > 0
 
 
+def test_a_profile_is_shown_and_kept(artifact: str) -> None:
+    """Two tables after the first; in JSON every node."""
+    shown = run("bench", artifact, "--profile", *QUICK)
+    kept = run("bench", artifact, "--profile", "--json", *QUICK)
+
+    assert "operation" in shown.stdout
+    assert "ReduceMean" in shown.stdout
+    profile = from_json(json.loads(kept.stdout)).profile
+    assert profile is not None
+    assert "ReduceMean" in profile.by_op_type
+    assert profile.run_s > 0
+
+
 def test_bench_times_any_onnx_file(artifact: str, tmp_path: Path) -> None:
     """Without a manifest and without notes: inputs are made up, and that is said."""
     model = tmp_path / "other.onnx"

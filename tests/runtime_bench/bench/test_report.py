@@ -16,6 +16,7 @@ from runtime_bench.bench.report import (
     manifest_rows,
     megabytes,
     ms,
+    profile_tables,
 )
 from runtime_bench.bench.result import (
     ArtifactFacts,
@@ -27,7 +28,7 @@ from runtime_bench.runtime.profile import ProviderShare
 from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
-from tests.runtime_bench.bench.test_result import READING
+from tests.runtime_bench.bench.test_result import PROFILE, READING
 
 RESULT = BenchResult(
     artifact=ArtifactFacts("yolov8n", "0" * 64, 12_345_678, (256, 320), "detections"),
@@ -86,6 +87,27 @@ def test_what_was_measured_besides_is_told() -> None:
     assert rows["energy"] == "0.0512 J an inference, the machine included"
     assert rows["throughput"] == "53.3 a second, 2 streams"
     assert rows["harness"] == "10 us of each time (0.10%)"
+
+
+def test_a_profile_is_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By operation and by layer, the slowest first; what does not fit is added up."""
+    monkeypatch.setattr("runtime_bench.bench.report.MOST_LINES", 2)
+
+    operations, layers = profile_tables(PROFILE)
+
+    assert operations == [
+        ("operation", "nodes", "ms", "share"),
+        ("Conv", "2", "7.000", "70.0%"),
+        ("Mul", "1", "2.000", "20.0%"),
+        ("1 more", "1", "1.000", "10.0%"),
+    ]
+    # The change of layout counts for the convolution that it was made for.
+    assert layers == [
+        ("layer", "nodes", "ms", "share"),
+        ("a.conv", "1", "5.000", "50.0%"),
+        ("free", "1", "3.000", "30.0%"),
+        ("1 more", "1", "2.000", "20.0%"),
+    ]
 
 
 def test_a_doubt_comes_with_a_hint() -> None:

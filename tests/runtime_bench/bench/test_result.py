@@ -24,7 +24,7 @@ from runtime_bench.bench.result_file import from_json
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine.readings import Reading
-from runtime_bench.runtime.profile import ProviderShare
+from runtime_bench.runtime.profile import NodeTime, NodeTimes, ProviderShare
 from runtime_bench.timing.fresh_start import FreshStart
 from runtime_bench.timing.latency import LatencySamples
 from runtime_bench.timing.throughput import Throughput
@@ -44,6 +44,15 @@ READING = Reading(
     memory_available_bytes=1 << 30,
 )
 
+PROFILE = NodeTimes(
+    (
+        NodeTime("ReorderInput", "ReorderInput", None, 0.001, "CPU"),
+        NodeTime("a.conv/Conv_nchwc", "Conv", "a.conv/Conv", 0.004, "CPU"),
+        NodeTime("a.act/Mul", "Mul", "a.act/Mul", 0.002, "CPU"),
+        NodeTime("", "Conv", "free", 0.003, "CPU"),
+    ),
+    run_s=0.011,
+)
 START = asdict(FreshStart(0.4, 0.1, 0.2, 1, 2))
 NO_FLAGS = {"throttling": [], "throttled_since_start": []}
 
@@ -75,6 +84,7 @@ def make_result(*, full: bool = True) -> BenchResult:
         fresh_without_arena=FreshStart(0.4, 0.1, 0.2, None, None) if full else None,
         overhead_s=1e-5 if full else None,
         energy_j=0.25 if full else None,
+        profile=PROFILE if full else None,
         throughput=Throughput(2, 30.5) if full else None,
         readings=(READING,) if full else (),
         doubts=(Doubt("it is hot", "cool it"),) if full else (),
@@ -154,6 +164,7 @@ def test_version_1_still_loads(repository: Path) -> None:
         ({"doubts": [{"what": "x"}]}, "hint"),
         ({"fresh_start": {"import_s": 1, "load_s": 1}}, "first_run_s"),
         ({"fresh_without_arena": {**START, "run_bytes": -1}}, "run_bytes"),
+        ({"profile": {"run_s": 1, "nodes": [{"name": 1}]}}, "name must be a text"),
         ({"throughput": {"streams": 0, "per_second": 1}}, "streams"),
     ],
 )
