@@ -101,6 +101,11 @@ others, inputs are made up from their shapes.
 )
 @click.option("--sustained", is_flag=True, help="Time for 10 minutes: with the heat it makes.")
 @click.option("--streams", type=click.IntRange(1, 256), help="Also: throughput of N at a time.")
+@click.option(
+    "--predictions",
+    type=AnyPath,
+    help="Keep what is found in each picture of --data here; go on where it was stopped.",
+)
 @click.option("--profile", is_flag=True, help="Also: time by operation, layer and node.")
 @click.option(
     "--spinning/--no-spinning",
@@ -124,6 +129,7 @@ def bench(
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     sustained: bool,
     streams: int | None,
+    predictions: Path | None,
     profile: bool,
     spinning: bool,
     out: Path | None,
@@ -151,7 +157,11 @@ def bench(
         provider=session.provider,
         provider_options=session.provider_options,
     )
-    result = run_benchmark(artifact, dataset=dataset, settings=settings)
+    if predictions is not None and dataset is None:
+        raise UsageError("--predictions speaks of pictures, but there are none; add --data")
+    result = run_benchmark(
+        artifact, dataset=dataset, settings=settings, predictions=predictions
+    )
     content = result.to_json()
     if out is not None:
         write_json(out, content)
@@ -214,6 +224,45 @@ def predict(
             for picture, d in zip(pictures, found, strict=True)
         ]
         show_table([*rows, ("drawn in", str(out)), ("boxes in", str(json_path))])
+
+
+@click.command(
+    epilog="""Examples:
+
+\b
+  xprune-edge score found.jsonl --data coco/instances.json
+  xprune-edge score found.jsonl --data data.yaml --split test --json
+"""
+)
+@click.argument("predictions", type=AnyPath)
+@click.option("--data", type=AnyPath, required=True, help="COCO JSON or data.yaml, labelled.")
+@images_dir_option
+@split_option
+@images_option
+@json_option
+def score(
+    predictions: Path,
+    *,
+    data: Path,
+    images_dir: Path | None,
+    split: str | None,
+    images: int | None,
+    as_json: bool,
+) -> None:
+    """Score PREDICTIONS, made by `bench --predictions` elsewhere, against labels here."""
+    from dataclasses import asdict
+
+    from runtime_bench.accuracy.prediction_log import read_predictions
+    from runtime_bench.accuracy.predictions import score_predictions
+    from runtime_bench.bench.report import accuracy_rows
+
+    dataset = read_data(data, images_dir=images_dir, split=split, images=images, skip_bad=False)
+    assert dataset is not None, "--data is required"
+    found = score_predictions(read_predictions(predictions), dataset)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        show_table(accuracy_rows(found))
 
 
 @click.command(
@@ -301,6 +350,7 @@ COMMANDS: dict[str, click.Command] = {
     "compare": compare,
     "gate": gate,
     "predict": predict,
+    "score": score,
     "inspect": inspect,
     "time": time_graphs,
     "doctor": doctor,

@@ -54,7 +54,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException as error:
         _remove(temporary)
         if isinstance(error, OSError):
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         raise
     _sync_folder(path.parent)
 
@@ -129,13 +129,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _remove(temporary)
         temporary.mkdir()
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     try:
         yield temporary
     except BaseException as error:
         _remove(temporary)
         if isinstance(error, OSError) and error.errno in _OF_THE_PLACE:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         raise
     _put_in_place(temporary, path)
 
@@ -161,7 +161,7 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         if old.exists() and not path.exists():
             old.rename(path)
         _remove(temporary)
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     _remove(old)
     _sync_folder(path.parent)
 
@@ -198,7 +198,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write_error(path: Path, error: OSError) -> EdgeError:
+def write_error(path: Path, error: OSError) -> EdgeError:
+    """Return the error of a file that cannot be written, in words."""
     return EdgeError(f"cannot write '{path}': {_cause(error)}")
 
 

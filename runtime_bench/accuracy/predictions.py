@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
+from runtime_bench.accuracy.prediction_log import PredictionLog, Predictions
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.detector import read_outputs
 from runtime_bench.artifact.manifest import Manifest
@@ -42,8 +43,31 @@ def evaluate_artifact(
     return average_precision(matched.pictures, found, names)
 
 
+def score_predictions(predictions: Predictions, dataset: Dataset) -> Accuracy:
+    """Return the accuracy of predictions that were made elsewhere, on labelled pictures.
+
+    Raises:
+        EdgeError: If the data has no labels, a class that the model lacks, or a picture that
+            nothing was predicted for.
+    """
+    matched = match_classes(dataset, predictions.names)
+    missing = [one.name for one in matched.pictures if one.name not in predictions.found]
+    if missing:
+        raise EdgeError(
+            f"there are no predictions for {len(missing)} of {len(matched.pictures)} pictures, "
+            f"'{missing[0]}' first; end the benchmark that makes them, or pass its pictures"
+        )
+    found = [predictions.found[one.name] for one in matched.pictures]
+    return average_precision(matched.pictures, found, predictions.names)
+
+
 def detect_all(
-    run: Run, manifest: Manifest, pictures: Sequence[Picture], *, progress: bool = True
+    run: Run,
+    manifest: Manifest,
+    pictures: Sequence[Picture],
+    *,
+    log: PredictionLog | None = None,
+    progress: bool = True,
 ) -> list[Detections]:
     """Return what a model finds in each picture, in pixels of the picture.
 
@@ -55,6 +79,7 @@ def detect_all(
             `Session.run`.
         manifest: How pictures go in and what comes out.
         pictures: The files to read; their labels are not looked at.
+        log: Keeps what is found; a picture that is in it already is not read again.
         progress: Show how far it is.
 
     Raises:
@@ -63,6 +88,9 @@ def detect_all(
     """
     found = []
     for picture in track(pictures, label="Detecting", quiet=not progress):
+        if log is not None and picture.name in log.found:
+            found.append(log.found[picture.name])
+            continue
         pixels = read_picture(picture.path)
         if pixels.shape[:2] != picture.size:
             height, width = pixels.shape[:2]
@@ -71,6 +99,8 @@ def detect_all(
                 f"{picture.size[1]} x {picture.size[0]} px; correct it, or pass --skip-bad"
             )
         found.append(detect(run, manifest, pixels, name=picture.name))
+        if log is not None:
+            log.add(picture.name, found[-1])
     return found
 
 

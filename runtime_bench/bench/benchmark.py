@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
+from runtime_bench.accuracy.prediction_log import PredictionLog
 from runtime_bench.accuracy.predictions import detect_all
 from runtime_bench.artifact.detector import Detector
+from runtime_bench.artifact.manifest import MODEL_FILE
 from runtime_bench.artifact.opened import Opened, open_artifact
 from runtime_bench.bench.doubts import doubts_of
 from runtime_bench.bench.result import (
@@ -21,12 +22,14 @@ from runtime_bench.bench.result import (
 )
 from runtime_bench.data.dataset import Dataset, match_classes
 from runtime_bench.machine.description import describe_machine
+from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.feeds import Feed
 from runtime_bench.runtime.profile import NodeTimes, node_times
 from runtime_bench.runtime.session import Session
-from runtime_bench.timing.fresh_start import start_fresh
+from runtime_bench.runtime.settings import SessionSettings
+from runtime_bench.timing.fresh_start import FreshStart, start_fresh
 from runtime_bench.timing.inputs import MOST_PICTURES, inputs_of, kind_of_inputs, on_each
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.timing.overhead import harness_overhead_s
@@ -45,6 +48,7 @@ def run_benchmark(
     dataset: Dataset | None = None,
     pictures: Sequence[Path] = (),
     settings: BenchSettings | None = None,
+    predictions: Path | None = None,
     progress: bool = True,
 ) -> BenchResult:
     """Measure an artifact.
@@ -55,6 +59,8 @@ def run_benchmark(
         pictures: What the timed runs see; by default the first ones of the data set, and
             without one a made-up picture, which the result then says.
         settings: How to measure.
+        predictions: A file that keeps what is found in each picture of the data set, labelled
+            or not; a benchmark that was stopped goes on with it.
         progress: Show how far it is.
 
     Raises:
@@ -64,17 +70,14 @@ def run_benchmark(
     settings = settings or BenchSettings()
     machine = describe_machine()
     opened = open_artifact(artifact, settings.session, shapes=dict(settings.shapes))
-    model, session = opened.model, opened.session
+    session = opened.session
     matched = None if dataset is None else match_classes(dataset, opened.manifest.names)
-    if matched is not None and not pictures:
-        pictures = [picture.path for picture in matched.pictures]
+    pictures = pictures or [one.path for one in (() if matched is None else matched.pictures)]
     images = inputs_of(opened, pictures)
     first_run_s = time_once(lambda: session.run(images[0]))
-    watch = Watch()
-    latency = _time_model(session, images, settings, watch, progress=progress)
-    nodes = _profile(model, images, settings)
-    fresh = partial(start_fresh, model, shapes=opened.shapes)
-    started = fresh(settings=settings.session)
+    latency, readings = _time_model(session, images, settings, progress=progress)
+    nodes = _profile(opened.model, images, settings)
+    started = _start(opened, settings.session)
     return BenchResult(
         artifact=artifact_facts(opened),
         settings=settings,
@@ -85,31 +88,27 @@ def run_benchmark(
         latency_input=kind_of_inputs(opened, pictures),
         latency=latency,
         end_to_end=_time_end_to_end(opened, pictures, settings),
-        accuracy=_score(opened, matched, progress=progress),
+        accuracy=_score(opened, matched, predictions, progress=progress),
         load_time_s=session.load_time_s,
         first_run_s=first_run_s,
         peak_memory_bytes=started.peak_bytes,
         providers=nodes.by_provider,
         profile=nodes if settings.profile else None,
         fresh_start=started,
-        fresh_without_arena=fresh(settings=replace(settings.session, arena=False)),
+        fresh_without_arena=_start(opened, replace(settings.session, arena=False)),
         overhead_s=harness_overhead_s(threads=session.threads),
         throughput=_time_streams(session, images, settings),
-        energy_j=_energy_of_one(watch, latency),
-        readings=tuple(watch.readings),
-        doubts=doubts_of(latency, watch.readings, machine=machine, threads=session.threads),
+        energy_j=_energy_of_one(readings, latency),
+        readings=readings,
+        doubts=doubts_of(latency, readings, machine=machine, threads=session.threads),
     )
 
 
 def _time_model(
-    session: Session,
-    images: Sequence[Feed],
-    settings: BenchSettings,
-    watch: Watch,
-    *,
-    progress: bool,
-) -> LatencySamples:
-    """Time the model alone; the machine is watched from the end of the warm-up."""
+    session: Session, images: Sequence[Feed], settings: BenchSettings, *, progress: bool
+) -> tuple[LatencySamples, tuple[Reading, ...]]:
+    """Time the model alone, and watch the machine from the end of the warm-up."""
+    watch = Watch()
     with time_bar("Timing", settings.min_time_s, quiet=not progress) as show:
 
         def between(total_s: float) -> None:
@@ -126,7 +125,7 @@ def _time_model(
             between=between,
         )
     watch.look()
-    return samples
+    return samples, tuple(watch.readings)
 
 
 def _profile(model: Path, images: Sequence[Feed], settings: BenchSettings) -> NodeTimes:
@@ -134,9 +133,13 @@ def _profile(model: Path, images: Sequence[Feed], settings: BenchSettings) -> No
     return node_times(model, images, settings.session, runs=runs)
 
 
-def _energy_of_one(watch: Watch, latency: LatencySamples) -> float | None:
+def _start(opened: Opened, settings: SessionSettings) -> FreshStart:
+    return start_fresh(opened.model, shapes=opened.shapes, settings=settings)
+
+
+def _energy_of_one(readings: Sequence[Reading], latency: LatencySamples) -> float | None:
     """Return the joules of the whole machine for each inference, as far as it has a meter."""
-    whole_j = energy_j(watch.readings)
+    whole_j = energy_j(readings)
     return None if whole_j is None else whole_j / len(latency.timed_s)
 
 
@@ -163,12 +166,21 @@ def _time_end_to_end(
     )
 
 
-def _score(opened: Opened, dataset: Dataset | None, *, progress: bool) -> Accuracy | None:
-    if dataset is None or not dataset.labelled:
+def _score(
+    opened: Opened, dataset: Dataset | None, predictions: Path | None, *, progress: bool
+) -> Accuracy | None:
+    if dataset is None or not (dataset.labelled or predictions):
         return None
-    manifest = opened.manifest
-    found = detect_all(opened.session.run, manifest, dataset.pictures, progress=progress)
-    return average_precision(dataset.pictures, found, manifest.names)
+    manifest, run, pictures = opened.manifest, opened.session.run, dataset.pictures
+    if predictions is None:
+        found = detect_all(run, manifest, pictures, progress=progress)
+    else:
+        sha256 = manifest.files[MODEL_FILE].sha256
+        with PredictionLog(
+            predictions, names=manifest.names, sha256=sha256, source=dataset.source
+        ) as log:
+            found = detect_all(run, manifest, pictures, log=log, progress=progress)
+    return average_precision(pictures, found, manifest.names) if dataset.labelled else None
 
 
 def _data_facts(dataset: Dataset) -> DataFacts:

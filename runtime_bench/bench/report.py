@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runtime_bench.timing.statistics import by_minute, percentile
 
 if TYPE_CHECKING:
+    from runtime_bench.accuracy.coco import Accuracy
     from runtime_bench.artifact.manifest import Manifest
     from runtime_bench.bench.result import BenchResult
     from runtime_bench.bench.side_by_side import SideBySide
@@ -33,10 +34,7 @@ def bench_rows(result: BenchResult) -> Rows:
         *_provider_rows(result.providers or {}),
     ]
     if result.accuracy is not None:
-        scored = result.accuracy
-        of = f"{_count(scored.pictures, 'picture')}, {_count(scored.boxes, 'box', 'boxes')}"
-        rows.append(("AP@[.50:.95]", f"{scored.ap:.4f} (of {of})"))
-        rows.append(("AP50, AP75", f"{scored.ap50:.4f}, {scored.ap75:.4f}"))
+        rows += accuracy_rows(result.accuracy)
     elif result.data is not None:
         rows.append(("AP@[.50:.95]", "not measured: the data has no labels"))
     rows.append(("latency", _latency_text(result.latency)))
@@ -94,6 +92,15 @@ def _process_rows(result: BenchResult) -> Rows:
         share = result.overhead_s / result.latency.statistics.p50
         rows.append(("harness", f"{result.overhead_s * 1e6:.0f} us of each time ({share:.2%})"))
     return rows
+
+
+def accuracy_rows(scored: Accuracy) -> Rows:
+    """Return the rows (what, figure) of average precision."""
+    of = f"{_count(scored.pictures, 'picture')}, {_count(scored.boxes, 'box', 'boxes')}"
+    return [
+        ("AP@[.50:.95]", f"{scored.ap:.4f} (of {of})"),
+        ("AP50, AP75", f"{scored.ap50:.4f}, {scored.ap75:.4f}"),
+    ]
 
 
 def _provider_rows(providers: Mapping[str, ProviderShare]) -> Rows:

@@ -22,7 +22,7 @@ def test_there_are_all_commands() -> None:
     stages = {"prune-export", "attribute", "plan", "prune", "recover", "export", "bench"}
     others = {"predict", "layers", "inspect", "doctor", "latency-table", "time", "frontier"}
 
-    assert stages | others | {"compare", "gate"} == set(COMMANDS)
+    assert stages | others | {"compare", "gate", "score"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
