@@ -139,6 +139,7 @@ def bench(
     """Measure the speed, memory and, with labelled --data, the accuracy of ARTIFACT."""
     from runtime_bench.bench.benchmark import BenchSettings, run_benchmark
     from runtime_bench.bench.report import bench_rows, profile_tables
+    from runtime_bench.bench.unfinished import marked
     from runtime_bench.files import write_json
 
     if math.isnan(min_time):  # the one value that a range lets pass
@@ -159,9 +160,10 @@ def bench(
     )
     if predictions is not None and dataset is None:
         raise UsageError("--predictions speaks of pictures, but there are none; add --data")
-    result = run_benchmark(
-        artifact, dataset=dataset, settings=settings, predictions=predictions
-    )
+    with marked(out, say=lambda line: click.echo(line, err=True)):
+        result = run_benchmark(
+            artifact, dataset=dataset, settings=settings, predictions=predictions
+        )
     content = result.to_json()
     if out is not None:
         write_json(out, content)

@@ -146,7 +146,7 @@ def remove_leftovers(folder: Path) -> None:
         return
     for entry in folder.iterdir():
         found = _PARTIAL.match(entry.name)
-        if found and not _is_alive(int(found.group(1))):
+        if found and not is_alive(int(found.group(1))):
             _remove(entry)
 
 
@@ -188,7 +188,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number runs, whoever's it is."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

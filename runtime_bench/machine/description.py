@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 
+from runtime_bench.machine.cgroups import memory_limit
 from runtime_bench.machine.cpu_name import cpu_name
-from runtime_bench.machine.kernel_files import ROOT, first_line, lines, number
+from runtime_bench.machine.kernel_files import ROOT, first_line, lines
 from runtime_bench.machine.processors import available_threads
 from runtime_bench.machine.readings import frequency_hz, raspberry_flags, temperature_c
 
@@ -20,12 +21,6 @@ CPU_FOLDER = Path("sys/devices/system/cpu/cpu0/cpufreq")
 # Jetson: which mode is set, and what the modes are called.
 POWER_MODE = Path("var/lib/nvpmodel/status")
 POWER_MODES = Path("etc/nvpmodel.conf")
-CGROUP_MEMORY = (
-    Path("sys/fs/cgroup/memory.max"),  # version 2
-    Path("sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-# Version 1 tells no limit as a number near 2^63.
-NO_LIMIT = 1 << 60
 # onnxruntime comes under several names; they all install the module `onnxruntime`.
 ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 
@@ -59,7 +54,7 @@ def describe_machine(*, root: Path = ROOT) -> dict[str, object]:
         "load_1min": _load(),
         "memory_total_bytes": memory.total,
         "memory_available_bytes": memory.available,
-        "memory_limit_bytes": _memory_limit(root),
+        "memory_limit_bytes": memory_limit(root),
         "os": _os_name(root),
         "kernel": platform.release() or None,
         "python": platform.python_version(),
@@ -122,12 +117,6 @@ def _power_mode(root: Path) -> str | None:
         if mode is not None and mode[1] == told[1]:
             return mode[2]
     return told[1]
-
-
-def _memory_limit(root: Path) -> int | None:
-    limits = (number(root / path) for path in CGROUP_MEMORY)
-    known = [limit for limit in limits if limit is not None]
-    return known[0] if known and known[0] < NO_LIMIT else None
 
 
 def _os_name(root: Path) -> str | None:

@@ -8,13 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from runtime_bench.errors import UsageError
-
-_CGROUP_ROOT = Path("/sys/fs/cgroup")
-_CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+from runtime_bench.machine.cgroups import CGROUP_ROOT, CGROUPS_OF_PROCESS, group_folders
+from runtime_bench.machine.kernel_files import ROOT
 
 
 def available_threads(
-    *, cgroup_root: Path = _CGROUP_ROOT, cgroups_of_process: Path = _CGROUPS_OF_PROCESS
+    *,
+    cgroup_root: Path = ROOT / CGROUP_ROOT,
+    cgroups_of_process: Path = ROOT / CGROUPS_OF_PROCESS,
 ) -> int:
     """Return how many threads can really run at once in this process.
 
@@ -28,7 +29,7 @@ def available_threads(
     """
     quotas = [
         quota
-        for folder in _cgroup_folders(cgroup_root, cgroups_of_process)
+        for folder in group_folders("cpu", mounted=cgroup_root, groups=cgroups_of_process)
         if (quota := _quota_of(folder)) is not None
     ]
     return max(1, min([_affinity(), *(int(quota) for quota in quotas)]))
@@ -56,23 +57,6 @@ def _affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _cgroup_folders(cgroup_root: Path, cgroups_of_process: Path) -> set[Path]:
-    """Return the folders whose processor quota holds for this process, up to the roots."""
-    # Inside a container the listed group is often the host's path, and only the root is there.
-    roots = (cgroup_root, cgroup_root / "cpu", cgroup_root / "unified")
-    folders = set(roots)
-    for line in _read_or_empty(cgroups_of_process).splitlines():
-        _, _, controllers_and_group = line.partition(":")
-        controllers, _, group = controllers_and_group.partition(":")
-        # Version 2 lists no controllers; in version 1 only the group of "cpu" has the quota.
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        parts = [part for part in group.split("/") if part not in ("", "..")]
-        for root in (*roots, cgroup_root / controllers):
-            folders.update(root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
-    return folders
 
 
 def _quota_of(folder: Path) -> float | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime_bench.machine.cgroups import quota_stops
 from runtime_bench.machine.kernel_files import MOST_DIGITS, ROOT, first_line, lines, number
 
 CPUS = Path("sys/devices/system/cpu")
@@ -18,7 +19,6 @@ THERMAL = Path("sys/class/thermal")
 HWMON = Path("sys/class/hwmon")
 POWERCAP = Path("sys/class/powercap")
 RASPBERRY_FILE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
-CPU_STATS = (Path("sys/fs/cgroup/cpu.stat"), Path("sys/fs/cgroup/cpu/cpu.stat"))
 # The zones that speak of the processor, best first: x86, Raspberry Pi, Jetson, others.
 CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "CPU-therm", "soc_thermal")
 # Drivers that slow a processor down when it is hot: a state above 0 says that they do.
@@ -88,7 +88,7 @@ def read_state(at_s: float, *, root: Path = ROOT) -> Reading:
         throttling=throttling,
         throttled_since_start=before,
         throttle_events=_throttle_events(root),
-        quota_stops=_quota_stops(root),
+        quota_stops=quota_stops(root),
         power_w=_power_w(root),
         energy_j=_energy_j(root),
         others_s=None if busy_s is None else busy_s - _own_s(),
@@ -153,15 +153,6 @@ def _throttle_events(root: Path) -> int | None:
     ]
     known = [count for path in files if (count := number(path)) is not None]
     return sum(known) if known else None
-
-
-def _quota_stops(root: Path) -> int | None:
-    for path in CPU_STATS:
-        for line in lines(root / path):
-            name, _, count = line.partition(" ")
-            if name == "nr_throttled" and count.isdecimal() and len(count) <= MOST_DIGITS:
-                return int(count)
-    return None
 
 
 def _power_w(root: Path) -> float | None:
