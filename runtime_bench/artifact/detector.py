@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime_bench.artifact.manifest import Manifest, OutputSpec
-    from runtime_bench.runtime.session import Session
+    from runtime_bench.runtime.runnable import Runnable
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Detector:
         min_score: Detections below it are left out.
     """
 
-    session: Session
+    session: Runnable
     manifest: Manifest
     min_score: float
 
@@ -90,7 +90,7 @@ def read_outputs(
     """Return what a model answered, in pixels of its input.
 
     Args:
-        outputs: The outputs by name, as `Session.run` gives them.
+        outputs: The outputs by name, as `Runnable.run` gives them.
         spec: What they mean.
 
     Raises:

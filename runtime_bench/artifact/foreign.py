@@ -16,7 +16,7 @@ from runtime_bench.artifact.manifest import (
 )
 from runtime_bench.json_fields import MAX_TEXT
 from runtime_bench.runtime.feeds import TensorInfo
-from runtime_bench.runtime.session import Session
+from runtime_bench.runtime.runnable import Runnable
 
 MOST_NOTE = 1 << 20
 UNKNOWN_LICENCE = "unknown"
@@ -25,7 +25,7 @@ ROW = 6
 
 
 def manifest_of_notes(
-    model: Path, session: Session, *, shape: tuple[int, ...] | None = None
+    model: Path, session: Runnable, *, shape: tuple[int, ...] | None = None
 ) -> Manifest | None:
     """Return the manifest of a detector that Ultralytics exported; None if it is none.
 

@@ -17,7 +17,8 @@ from runtime_bench.artifact.manifest import (
 )
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.runtime.feeds import Shapes, feed_shapes
-from runtime_bench.runtime.session import Session, open_session
+from runtime_bench.runtime.runnable import Runnable
+from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 
 
@@ -34,7 +35,7 @@ class Opened:
     """
 
     model: Path
-    session: Session
+    session: Runnable
     shapes: Mapping[str, tuple[int, ...]]
     known: Manifest | None
 
@@ -99,7 +100,7 @@ def _shapes_of(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     return {manifest.input.name: (1, 3, *manifest.input.size)}
 
 
-def check_session(session: Session, manifest: Manifest) -> None:
+def check_session(session: Runnable, manifest: Manifest) -> None:
     """Check that a model takes and gives what its manifest says.
 
     Raises:

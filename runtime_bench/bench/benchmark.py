@@ -27,7 +27,7 @@ from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.feeds import Feed
 from runtime_bench.runtime.profile import NodeTimes, node_times
-from runtime_bench.runtime.session import Session
+from runtime_bench.runtime.runnable import Runnable
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart, start_fresh
 from runtime_bench.timing.inputs import MOST_PICTURES, inputs_of, kind_of_inputs, on_each
@@ -105,7 +105,7 @@ def run_benchmark(
 
 
 def _time_model(
-    session: Session, images: Sequence[Feed], settings: BenchSettings, *, progress: bool
+    session: Runnable, images: Sequence[Feed], settings: BenchSettings, *, progress: bool
 ) -> tuple[LatencySamples, tuple[Reading, ...]]:
     """Time the model alone, and watch the machine from the end of the warm-up."""
     watch = Watch()
@@ -144,7 +144,7 @@ def _energy_of_one(readings: Sequence[Reading], latency: LatencySamples) -> floa
 
 
 def _time_streams(
-    session: Session, images: Sequence[Feed], settings: BenchSettings
+    session: Runnable, images: Sequence[Feed], settings: BenchSettings
 ) -> Throughput | None:
     if settings.streams is None:
         return None
