@@ -123,7 +123,10 @@ def _time_lines(label: str, total_s: float, console: Console) -> Callable[[float
     def show(done_s: float, text: str) -> None:
         nonlocal next_line_s
         if done_s >= next_line_s:
-            line = f"{label}: {done_s:.0f} of {total_s:.0f} s" + (f", {text}" if text else "")
+            # Where counts alone decide, there is no time to come to.
+            of_total = f" of {total_s:.0f}" if total_s > 0 else ""
+            words = f", {text}" if text else ""
+            line = f"{label}: {done_s:.0f}{of_total} s{words}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             next_line_s = done_s + LINE_EVERY_S
 

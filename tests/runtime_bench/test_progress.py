@@ -111,6 +111,16 @@ def test_a_fixed_time_writes_a_line_now_and_then(log):
     )
 
 
+def test_without_a_time_to_come_to_only_what_passed_is_told(log):
+    """And where there is nothing to say of how it stands, nothing is said."""
+    with time_bar("timing", 0.0, console=log) as show:
+        show(4.0, "")
+    with time_bar("timing", 9.0, console=log, quiet=True) as show:
+        show(4.0, "")
+
+    assert log.file.getvalue() == "timing: 4 s\n"
+
+
 def test_a_fixed_time_has_a_bar_on_a_terminal():
     """It shows the label, how it stands, and goes away at the end."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
