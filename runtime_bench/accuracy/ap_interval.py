@@ -99,14 +99,18 @@ def average_precisions(matches: Matches, weights: Weights) -> npt.NDArray[np.flo
         set without a box.
     """
     boxes = weights @ matches.boxes  # (R, C)
+    # Thousands of sets of thousands of pictures: small numbers are several times as fast.
+    small = weights.astype(np.min_scalar_type(int(weights.max(initial=0))))
     total = np.zeros(len(weights))
     for label in np.unique(matches.label).tolist():
-        of_class = matches.label == label
-        counts = boxes[:, label]
-        for right, ignored in zip(matches.right, matches.ignored, strict=True):
-            wanted = of_class & ~ignored
-            total += _precision(
-                matches.picture[wanted], right[wanted], weights=weights, boxes=counts
+        of_class = np.flatnonzero(matches.label == label)
+        for overlaps, counting in _ignoring_alike(matches.ignored[:, of_class]):
+            wanted = of_class[counting]
+            total += _precisions(
+                matches.picture[wanted],
+                matches.right[np.ix_(overlaps, wanted)],
+                weights=small,
+                boxes=boxes[:, label],
             )
     classes = (boxes > 0).sum(1)
     with np.errstate(invalid="ignore"):
@@ -139,32 +143,66 @@ def interval_of(values: npt.NDArray[np.float64], *, centre: float) -> tuple[floa
     return centre + float(low), centre + float(high)
 
 
-def _precision(
-    picture: Ints, right: Bools, *, weights: Weights, boxes: Ints
+def _ignoring_alike(ignored: Bools) -> Iterator[tuple[Ints, Bools]]:
+    """Yield the overlaps (K,) at which the same detections count, and which those are (N,).
+
+    Without crowds all overlaps are alike, and the detections are gone through once, not ten
+    times.
+
+    Args:
+        ignored: (O, N) of one class.
+    """
+    kinds, kind_of = np.unique(ignored, axis=0, return_inverse=True)
+    for number, kind in enumerate(kinds):
+        yield np.flatnonzero(kind_of.reshape(-1) == number), ~kind
+
+
+def _precisions(
+    picture: Ints, right: Bools, *, weights: npt.NDArray[np.unsignedinteger], boxes: Ints
 ) -> npt.NDArray[np.float64]:
-    """Return (R,) the mean precision over recalls of one class at one overlap.
+    """Return (R,) the sum over overlaps of the mean precision over recalls, of one class.
 
     Only the places of right detections matter: between them recall stands still and precision
     falls. A class without a box in a set counts as 0; the caller leaves it out of the mean.
+
+    Args:
+        picture: (N,) of each detection, in the order of scores.
+        right: (O, N) at each overlap.
+        weights: (R, P) how often each picture stands in each set.
+        boxes: (R,) boxes of the class in each set.
     """
-    places = np.flatnonzero(right)
     result = np.zeros(len(weights))
-    if not len(places):
+    places_at = [places for row in right if len(places := np.flatnonzero(row))]
+    if not places_at:
         return result
-    picture = picture[: places[-1] + 1]  # what comes after the last right one changes nothing
+    # What comes after the last right one changes nothing.
+    picture = picture[: max(int(places[-1]) for places in places_at) + 1]
     at_once = max(1, LARGEST_DRAW // len(picture))
     for start in range(0, len(weights), at_once):
         rows = slice(start, start + at_once)
-        drawn = weights[rows][:, picture]  # (r, N) in the order of scores
-        found = np.cumsum(drawn[:, places], axis=1).astype(float)
-        listed = np.cumsum(drawn, axis=1)[:, places]
-        precision = found / (listed + np.spacing(1))
-        best_later = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recall = found / np.maximum(boxes[rows], 1)[:, None]
-        reached = np.searchsorted(RECALLS, recall, side="right")
-        steps = np.diff(reached, axis=1, prepend=0)
-        result[rows] = (best_later * steps).sum(1) / len(RECALLS)
+        drawn = weights[rows].take(picture, axis=1)  # (r, N)
+        listed = np.cumsum(drawn, axis=1, dtype=np.int32)
+        of_boxes = np.maximum(boxes[rows], 1)[:, None]
+        for places in places_at:
+            found = np.cumsum(drawn[:, places], axis=1, dtype=np.int32).astype(float)
+            precision = found / (listed[:, places] + np.spacing(1))
+            best_later = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            steps = np.diff(_reached(found / of_boxes), axis=1, prepend=0)
+            result[rows] += (best_later * steps).sum(1) / len(RECALLS)
     return np.where(boxes > 0, result, 0.0)
+
+
+def _reached(recall: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Return how many of `RECALLS` each recall, from 0 to 1, has reached.
+
+    The same as searching for each, which takes ten times as long: the steps are even, so the
+    place is known but for the last bit.
+    """
+    last = len(RECALLS) - 1
+    place = (recall * last).astype(np.int32)
+    place -= RECALLS[place] > recall
+    place += RECALLS[np.minimum(place + 1, last)] <= recall
+    return np.minimum(place, last) + 1
 
 
 _Entry = tuple[

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from runtime_bench.accuracy.ap_interval import (
+    RECALLS,
+    _reached,
     average_precisions,
     draw_pictures,
     interval_of,
@@ -48,6 +50,18 @@ def test_every_resampled_set_has_the_ap_of_pycocotools(seed: int) -> None:
 
     expected = [resampled_ap(pictures, found, row) for row in weights]
     np.testing.assert_allclose(answers, expected, atol=1e-12)
+
+
+def test_a_recall_reaches_what_a_search_finds() -> None:
+    """Each step, the floats on either side of it, and fractions of small counts."""
+    fractions = np.array([a / b for b in range(1, 120) for a in range(b + 1)])
+    steps = np.concatenate(
+        [RECALLS, np.nextafter(RECALLS, -1)[1:], np.nextafter(RECALLS, 2)[:-1], fractions]
+    )
+
+    expected = np.searchsorted(RECALLS, steps, side="right")
+
+    np.testing.assert_array_equal(_reached(steps), expected)
 
 
 def test_equal_scores_count_in_the_order_of_pictures() -> None:
