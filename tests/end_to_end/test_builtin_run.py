@@ -17,7 +17,7 @@ import runtime_bench
 from runtime_bench.artifact.detections import match_detections
 from runtime_bench.artifact.manifest import read_manifest
 from runtime_bench.artifact.preprocess import letterbox, read_picture
-from runtime_bench.bench.result import from_json
+from runtime_bench.bench.result_file import from_json
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from tests.cli.commands import BUILTIN_LITTLE, half_written, run
