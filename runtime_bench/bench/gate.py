@@ -205,7 +205,7 @@ class _Measured:
     def __init__(
         self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
     ) -> None:
-        self._opened, self._settings = open_artifact(artifact, settings), settings
+        self._opened, self.settings = open_artifact(artifact, settings), settings
         self.session, self.facts = self._opened.session, artifact_facts(self._opened)
         self.matched = (
             None if dataset is None else match_classes(dataset, self._opened.manifest.names)
@@ -231,7 +231,7 @@ class _Measured:
 
     def memory_bytes(self) -> int | None:
         return start_fresh(
-            self._opened.model, shapes=self._opened.shapes, settings=self._settings
+            self._opened.model, shapes=self._opened.shapes, settings=self.settings
         ).peak_bytes
 
 
@@ -345,6 +345,8 @@ def _check_alike(baseline: BenchResult, new: _Measured, machine: dict[str, objec
     pairs |= {
         "provider": (baseline.provider, new.session.provider),
         "threads": (baseline.threads, new.session.threads),
+        "provider options": (baseline.settings.provider_options, new.settings.provider_options),
+        "spinning": (baseline.settings.spinning, new.settings.spinning),
         "timed on": (baseline.latency_input, new.latency_input),
     }
     unlike = [

@@ -227,6 +227,8 @@ def _machine_row(key: str, value: object) -> tuple[str, str]:
     if unit not in ("bytes", "hz", "c"):
         name, unit = key, ""
     text = UNKNOWN if value is None else str(value)
+    if isinstance(value, (list, tuple)):
+        text = ", ".join(map(str, value)) or "no"
     if isinstance(value, (int, float)):
         text = {
             "bytes": f"{value / 1e6:.0f} MB",

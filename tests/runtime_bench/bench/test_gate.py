@@ -177,6 +177,16 @@ def test_a_stored_result_serves_on_a_machine_like_it(
             session=ONE,
             max_time_s=0.1,
         )
+    idle = replace(stored, settings=replace(stored.settings, spinning=False))
+    with pytest.raises(EdgeError, match="spinning was False, and is True"):
+        run_gate(
+            artifact,
+            Limits(max_slowdown=1.0),
+            baseline=idle,
+            dataset=dataset,
+            session=ONE,
+            max_time_s=0.1,
+        )
     with pytest.raises(EdgeError, match="threads was 1, and is 2; timed on was pictures"):
         run_gate(
             artifact,

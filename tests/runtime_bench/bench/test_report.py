@@ -210,6 +210,8 @@ def test_a_machine_in_words() -> None:
             "temperature_c": 51.2,
             "memory_total_bytes": 8_000_000_000,
             "frequency_hz": None,
+            "throttled": ("under-voltage", "throttled"),
+            "stopped": (),
         }
     )
 
@@ -220,6 +222,8 @@ def test_a_machine_in_words() -> None:
         ("temperature", "51 degrees Celsius"),
         ("memory total", "8000 MB"),
         ("frequency", "unknown"),
+        ("throttled", "under-voltage, throttled"),
+        ("stopped", "no"),
     ]
 
 
