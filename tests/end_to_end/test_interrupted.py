@@ -53,7 +53,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
 
     def set_limit(count: int | None) -> None:
         left[0] = count
-        for name in ("_remove", "_is_alive"):
+        for name in ("_remove", "is_alive"):
             monkeypatch.setattr(f"runtime_bench.files.{name}", stand_ins[name, count is None])
 
     import runtime_bench.files as files
@@ -61,8 +61,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     stand_ins: dict[tuple[str, bool], Any] = {
         ("_remove", True): files._remove,
         ("_remove", False): lambda path: None,
-        ("_is_alive", True): lambda pid: pid != os.getpid(),
-        ("_is_alive", False): files._is_alive,
+        ("is_alive", True): lambda pid: pid != os.getpid(),
+        ("is_alive", False): files.is_alive,
     }
     monkeypatch.setattr(Path, "replace", counted(replace))
     monkeypatch.setattr(Path, "rename", counted(rename))
