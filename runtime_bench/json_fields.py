@@ -52,6 +52,10 @@ class JsonFields:
             raise self.error(key, f"must be a text, not {_kind(value)}")
         return self._checked_text(key, value, choices)
 
+    def any_text(self, key: str) -> str:
+        """Return a text of any kind, empty or not printable too: a name that is not ours."""
+        return self._only_text(key, self.take(key))
+
     def texts(self, key: str, *, most: int) -> tuple[str, ...]:
         """Return a list of 1 to `most` printable texts."""
         return tuple(

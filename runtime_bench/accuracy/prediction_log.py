@@ -144,9 +144,7 @@ def read_predictions(path: Path) -> Predictions:
                 if predictions is None:
                     predictions = _read_head(fields)
                 else:
-                    picture = fields.take("picture")
-                    if not isinstance(picture, str):
-                        raise fields.error("picture", "must be a text")
+                    picture = fields.any_text("picture")
                     predictions.found[picture] = _read_detections(fields, predictions.names)
                 predictions.whole_bytes = file.tell()
             if len(line) >= LONGEST_LINE:

@@ -179,21 +179,14 @@ def _read_profile(parent: JsonFields) -> NodeTimes:
 def _read_node(fields: JsonFields) -> NodeTime:
     # Names are of any kind, empty too: they are those of a file that somebody else made.
     node = NodeTime(
-        name=_any_text(fields, "name"),
-        op_type=_any_text(fields, "op_type"),
-        source=_any_text(fields, "source") if fields.is_known("source") else None,
+        name=fields.any_text("name"),
+        op_type=fields.any_text("op_type"),
+        source=fields.any_text("source") if fields.is_known("source") else None,
         time_s=_time(fields, "time_s"),
-        provider=_any_text(fields, "provider"),
+        provider=fields.any_text("provider"),
     )
     fields.finish()
     return node
-
-
-def _any_text(fields: JsonFields, key: str) -> str:
-    value = fields.take(key)
-    if not isinstance(value, str):
-        raise fields.error(key, "must be a text")
-    return value
 
 
 def _read_throughput(parent: JsonFields) -> Throughput:

@@ -10,7 +10,7 @@ from pathlib import Path
 from runtime_bench.files import is_alive, write_text
 from runtime_bench.machine.cgroups import memory_limit
 from runtime_bench.machine.kernel_files import ROOT
-from runtime_bench.machine.readings import read_state
+from runtime_bench.machine.readings import memory_available
 
 MARK = ".measuring-"
 
@@ -61,7 +61,7 @@ def _marks_of(out: Path) -> list[Path]:
 
 
 def _memory_text(root: Path) -> str:
-    left, limit = read_state(0.0, root=root).memory_available_bytes, memory_limit(root)
+    left, limit = memory_available(root), memory_limit(root)
     if left is None:
         return "How much memory it had is not known."
     within = "" if limit is None else f", within a limit of {limit / 1e6:.0f} MB"

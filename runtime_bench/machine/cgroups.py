@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime_bench.machine.kernel_files import MOST_DIGITS, ROOT, lines, number
+from runtime_bench.machine.kernel_files import ROOT, lines, number, whole_number
 
 CGROUP_ROOT = Path("sys/fs/cgroup")
 CGROUPS_OF_PROCESS = Path("proc/self/cgroup")
@@ -48,15 +48,13 @@ def memory_limit(root: Path = ROOT) -> int | None:
 
 def quota_stops(root: Path = ROOT) -> int | None:
     """Return how often a quota stopped the processes of these groups, since they were made."""
-    counts = [
-        int(words[1])
+    told = [
+        whole_number(line.partition(" ")[2].strip())
         for folder in _folders("cpu", root)
         for line in lines(folder / "cpu.stat")
-        if (words := line.split())[:1] == ["nr_throttled"]
-        and len(words) == 2
-        and words[1].isdecimal()
-        and len(words[1]) <= MOST_DIGITS
+        if line.partition(" ")[0] == "nr_throttled"
     ]
+    counts = [count for count in told if count is not None]
     return sum(counts) if counts else None
 
 

@@ -18,7 +18,11 @@ def first_line(path: Path) -> str | None:
 
 def number(path: Path) -> int | None:
     """Return the whole number that a file holds, perhaps below zero; else None."""
-    text = first_line(path) or ""
+    return whole_number(first_line(path) or "")
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number, perhaps below zero, as a kernel writes it; else None."""
     digits = text.removeprefix("-")
     return int(text) if digits.isdecimal() and len(digits) <= MOST_DIGITS else None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_bench.machine.cgroups import quota_stops
-from runtime_bench.machine.kernel_files import MOST_DIGITS, ROOT, first_line, lines, number
+from runtime_bench.machine.kernel_files import ROOT, first_line, lines, number, whole_number
 
 CPUS = Path("sys/devices/system/cpu")
 THERMAL = Path("sys/class/thermal")
@@ -93,7 +93,7 @@ def read_state(at_s: float, *, root: Path = ROOT) -> Reading:
         energy_j=_energy_j(root),
         others_s=None if busy_s is None else busy_s - _own_s(),
         stolen_s=stolen_s,
-        memory_available_bytes=_memory_available(root),
+        memory_available_bytes=memory_available(root),
     )
 
 
@@ -185,10 +185,10 @@ def _energy_j(root: Path) -> float | None:
 def _processor_times(root: Path) -> tuple[float | None, float | None]:
     """Return the seconds that all processors were busy, and those that a host took away."""
     words = (first_line(root / "proc/stat") or "").split()
-    ticks_told = [word for word in words[1:9] if word.isdecimal() and len(word) <= MOST_DIGITS]
-    if len(ticks_told) < 8 or words[0] != "cpu":
+    told = [count for word in words[1:9] if (count := whole_number(word)) is not None]
+    if len(told) < 8 or words[0] != "cpu":
         return None, None
-    user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, ticks_told)
+    user, nice, system, _, _, interrupts, soft_interrupts, stolen = told
     busy = user + nice + system + interrupts + soft_interrupts
     ticks = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
     return busy / ticks, stolen / ticks
@@ -199,12 +199,13 @@ def _own_s() -> float:
     return times.user + times.system
 
 
-def _memory_available(root: Path) -> int | None:
+def memory_available(root: Path = ROOT) -> int | None:
+    """Return the bytes of memory that are left."""
     for line in lines(root / "proc/meminfo"):
         name, _, amount = line.partition(":")
-        kilobytes = amount.strip().partition(" ")[0]
-        if name == "MemAvailable" and kilobytes.isdecimal() and len(kilobytes) <= MOST_DIGITS:
-            return int(kilobytes) * 1024
+        kilobytes = whole_number(amount.strip().partition(" ")[0])
+        if name == "MemAvailable" and kilobytes is not None:
+            return kilobytes * 1024
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime_bench.errors import EdgeError
 
@@ -15,6 +16,8 @@ LEAST_BEYOND = 10
 # Below it neither a correlation of neighbours nor a drift says anything.
 LEAST_IN_ORDER = 30
 MINUTE_S = 60.0
+
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def statistics_of(samples: Sequence[float]) -> Statistics:
         max=float(times.max()),
         mean=float(times.mean()),
         mad=float(np.median(np.abs(times - median))),
-        autocorrelation=_autocorrelation(times.tolist()),
-        drift=_drift(times.tolist()),
+        autocorrelation=_autocorrelation(times),
+        drift=_drift(times),
     )
 
 
@@ -98,15 +101,15 @@ def by_minute(samples: Sequence[float]) -> list[list[float]]:
     return minutes
 
 
-def _autocorrelation(times_s: Sequence[float]) -> float | None:
+def _autocorrelation(times_s: Times) -> float | None:
     if len(times_s) < LEAST_IN_ORDER:
         return None
-    distances = np.asarray(times_s) - np.mean(times_s)
+    distances = times_s - times_s.mean()
     spread = float(distances @ distances)
     return float(distances[1:] @ distances[:-1]) / spread if spread > 0 else None
 
 
-def _drift(times_s: Sequence[float]) -> float | None:
+def _drift(times_s: Times) -> float | None:
     if len(times_s) < LEAST_IN_ORDER:
         return None
     third = len(times_s) // 3
