@@ -26,7 +26,7 @@ from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
 from runtime_bench.runtime.feeds import Feed
-from runtime_bench.runtime.profile import NodeTimes, node_times
+from runtime_bench.runtime.profile import NodeTimes, node_times_apart
 from runtime_bench.runtime.runnable import Runnable
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart, start_fresh
@@ -130,7 +130,7 @@ def _time_model(
 
 def _profile(model: Path, images: Sequence[Feed], settings: BenchSettings) -> NodeTimes:
     runs = RUNS_OF_A_PROFILE if settings.profile else PROFILED_RUNS
-    return node_times(model, images, settings.session, runs=runs)
+    return node_times_apart(model, images, settings.session, runs=runs)
 
 
 def _start(opened: Opened, settings: SessionSettings) -> FreshStart:

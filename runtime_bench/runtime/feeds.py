@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,24 @@ def made_up_feed(
         else:
             feed[info.name] = np.zeros(shape, dtype=kind)
     return feed
+
+
+def named_arrays(images: Sequence[Feed]) -> dict[str, npt.NDArray[np.generic]]:
+    """Return all arrays under one name each: which image, and which input ("" if it is one)."""
+    return {
+        f"{index}:{name}": array
+        for index, feed in enumerate(images)
+        for name, array in (feed if isinstance(feed, Mapping) else {"": feed}).items()
+    }
+
+
+def feeds_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> list[Feed]:
+    """Do `named_arrays` the other way around."""
+    found: dict[str, dict[str, npt.NDArray[np.generic]]] = defaultdict(dict)
+    for key, array in arrays.items():
+        index, _, name = key.partition(":")
+        found[index][name] = array
+    return [feed.get("", feed) for feed in found.values()]
 
 
 def _shape_of(info: TensorInfo, given: tuple[int, ...] | None) -> tuple[int, ...]:

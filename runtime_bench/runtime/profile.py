@@ -14,12 +14,16 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json
+from runtime_bench.runtime.feeds import feeds_of, named_arrays
+from runtime_bench.runtime.fresh_process import answer, ask_fresh
 from runtime_bench.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 WARMUP_RUNS = 2
 
+_FOLDER_PREFIX = "xprune-edge-profile-"
 _KERNEL = "_kernel_time"
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput"})
 _ADDED = re.compile(r"(^fused )|(_token_\d+|_nchwc|/\w+Fusion/?)$")
@@ -173,14 +178,40 @@ def node_times(
         EdgeError: If the model cannot be loaded or run, or its profile lacks runs.
         UsageError: If `runs` is below 1 or there is no image.
     """
-    if runs < 1 or not images:
-        raise UsageError(f"profiling needs a run and an image; asked: {runs}, {len(images)}")
-    with tempfile.TemporaryDirectory(prefix="xprune-edge-profile-") as folder:
+    _check_runs(runs, images)
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
         session = open_session(model, replace(settings, profile_path=Path(folder) / "profile"))
         for index in range(WARMUP_RUNS + runs):
             session.run(images[index % len(images)])
-        events = read_json(session.end_profiling())
+        path = session.end_profiling()
+        del session  # its memory is not needed while the events take theirs
+        events = read_json(path)
     return read_profile(events, runs=runs)
+
+
+def node_times_apart(
+    model: Path, images: Sequence[Feed], settings: SessionSettings, *, runs: int
+) -> NodeTimes:
+    """Do as `node_times` does, in a fresh process: a second session takes its memory there.
+
+    Raises:
+        EdgeError: As there, and if the process is killed.
+        UsageError: As there.
+    """
+    _check_runs(runs, images)
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
+        feeds = Path(folder) / "feeds.npz"
+        np.savez(feeds, allow_pickle=False, **named_arrays(images))
+        told = ask_fresh(__name__, model, settings, {"feeds": str(feeds), "runs": runs})
+    run_s = told.pop("run_s")
+    return NodeTimes(nodes=tuple(NodeTime(**node) for node in told["nodes"]), run_s=run_s)
+
+
+def _profile(model: Path, settings: SessionSettings, asked: dict[str, Any]) -> dict[str, Any]:
+    """In the fresh process."""
+    with np.load(asked["feeds"]) as arrays:
+        images = feeds_of(arrays)
+    return asdict(node_times(model, images, settings, runs=asked["runs"]))
 
 
 def read_profile(events: object, *, runs: int) -> NodeTimes:
@@ -256,3 +287,12 @@ def _key(event: dict[str, Any]) -> tuple[str, str, str, str]:
     # The index tells apart nodes without a name.
     op_type, provider = str(details.get("op_name", "")), str(details.get("provider", ""))
     return name, op_type, provider, str(details.get("node_index", ""))
+
+
+def _check_runs(runs: int, images: Sequence[Feed]) -> None:
+    if runs < 1 or not images:
+        raise UsageError(f"profiling needs a run and an image; asked: {runs}, {len(images)}")
+
+
+if __name__ == "__main__":
+    answer(_profile)

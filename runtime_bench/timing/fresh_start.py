@@ -7,24 +7,17 @@ first start after switching on is not in it.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.feeds import Shapes
+from runtime_bench.runtime.fresh_process import answer, ask_fresh
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.memory import measure_here
 
-LONGEST_S = 600.0
 RUNS = 3
-# glibc keeps freed blocks below its own, growing limit; what is left over would read as need
-# (1.7 to 2.2 times too much). Blocks from 1 MiB on go back to the system at once.
-CHILD_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 @dataclass(frozen=True)
@@ -72,30 +65,9 @@ def start_fresh(
     Raises:
         EdgeError: If the model cannot be loaded or run, or the process is killed.
     """
-    settings = replace(settings or SessionSettings(), profile_path=None)
-    asked = {
-        "model": str(model.absolute()),
-        "shapes": dict(shapes),
-        "settings": asdict(settings),
-    }
     # Of all clocks, this one alone is the same in the process that is started.
     start_s = time.monotonic()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "runtime_bench.timing.fresh_start"],
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST_S,
-            env={**os.environ, **CHILD_ENVIRONMENT},
-            # `-m` imports from the current folder first; here that is where we are installed.
-            cwd=Path(__file__).resolve().parents[2],
-        )
-    except subprocess.TimeoutExpired:
-        raise EdgeError(f"{model}: {RUNS} runs took over {LONGEST_S:.0f} s") from None
-    _check_end(model, done)
-    told = json.loads(done.stdout)
+    told = ask_fresh(__name__, model, settings or SessionSettings(), {"shapes": dict(shapes)})
     return FreshStart(
         import_s=told["imported_s"] - start_s,
         load_s=told["loaded_s"] - told["imported_s"],
@@ -105,27 +77,13 @@ def start_fresh(
     )
 
 
-def _check_end(model: Path, done: subprocess.CompletedProcess[str]) -> None:
-    if done.returncode < 0:
-        raise EdgeError(
-            f"{model}: a process that loads and runs it was ended by signal "
-            f"{-done.returncode}; the machine may have too little memory"
-        )
-    if done.returncode > 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise EdgeError(f"{model}: a process that loads and runs it failed: {reason}")
-
-
-def main() -> None:
-    """In the fresh process: do what the standard input asks for, and write what it took."""
+def _start(model: Path, settings: SessionSettings, asked: dict[str, Any]) -> dict[str, object]:
+    """In the fresh process: load and run, and note when what was done."""
     from runtime_bench.runtime.feeds import made_up_feed
     from runtime_bench.runtime.session import Session, open_session
 
     imported_s = time.monotonic()
-    asked = json.load(sys.stdin)
-    options = asked["settings"]
-    options["provider_options"] = tuple(map(tuple, options["provider_options"]))
-    settings, sessions, answered_s = SessionSettings(**options), list[Session](), list[float]()
+    sessions, answered_s = list[Session](), list[float]()
     shapes = {name: tuple(shape) for name, shape in asked["shapes"].items()}
 
     def run() -> None:
@@ -134,24 +92,17 @@ def main() -> None:
             sessions[0].run(feed)
             answered_s.append(time.monotonic())
 
-    try:
-        load_bytes = measure_here(
-            lambda: sessions.append(open_session(Path(asked["model"]), settings))
-        )
-        loaded_s = time.monotonic()
-        run_bytes = measure_here(run)
-    except EdgeError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(1) from None
-    told = {
+    load_bytes = measure_here(lambda: sessions.append(open_session(model, settings)))
+    loaded_s = time.monotonic()
+    run_bytes = measure_here(run)
+    return {
         "imported_s": imported_s,
         "loaded_s": loaded_s,
         "answered_s": answered_s[0],
         "load_bytes": load_bytes,
         "run_bytes": run_bytes,
     }
-    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main()
+    answer(_start)

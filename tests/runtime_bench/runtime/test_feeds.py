@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.runtime.feeds import Shapes, TensorInfo, feed_shapes, made_up_feed
+from runtime_bench.runtime.feeds import (
+    Feed,
+    Shapes,
+    TensorInfo,
+    feed_shapes,
+    feeds_of,
+    made_up_feed,
+    named_arrays,
+)
 
 FIXED = TensorInfo("images", (1, 3, 32, 64), "tensor(float)")
 OPEN = TensorInfo("images", (None, 3, None, None), "tensor(float)")
@@ -71,3 +79,21 @@ def test_a_text_cannot_be_made_up() -> None:
 
     with pytest.raises(EdgeError, match=r"input 'words' is tensor\(string\)"):
         made_up_feed([words], {"words": (1,)})
+
+
+def test_feeds_survive_the_way_to_another_process() -> None:
+    """Each with its own inputs, in their order, whatever the inputs are called."""
+    feeds: list[Feed] = [
+        {"a:b/c": np.arange(3), "d": np.ones(2)},
+        np.zeros((2, 2)),
+        {"x": np.array([True])},
+    ]
+
+    first, second, third = feeds_of(named_arrays(feeds))
+
+    assert isinstance(first, dict)
+    assert list(first) == ["a:b/c", "d"]
+    np.testing.assert_array_equal(first["a:b/c"], np.arange(3))
+    np.testing.assert_array_equal(second, np.zeros((2, 2)))
+    assert isinstance(third, dict)
+    assert third["x"].dtype == np.bool_

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from runtime_bench.runtime.profile import (
     NodeTime,
     NodeTimes,
     node_times,
+    node_times_apart,
     read_profile,
     source_of,
 )
@@ -131,8 +133,28 @@ def test_a_real_profile_leads_back_to_the_file(optimisation):
 @pytest.mark.parametrize(("runs", "images"), [(0, 1), (3, 0)])
 def test_profiling_nothing_is_wrong_usage(runs, images):
     """It needs at least one run and one image."""
-    with pytest.raises(UsageError, match="profiling needs a run and an image"):
-        node_times(b"", [np.zeros(1, np.float32)] * images, SessionSettings(), runs=runs)
+    feeds = [np.zeros(1, np.float32)] * images
+
+    for profile in (node_times, node_times_apart):
+        with pytest.raises(UsageError, match="profiling needs a run and an image"):
+            profile(Path("no.onnx"), feeds, SessionSettings(), runs=runs)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_process_of_its_own_finds_the_same_nodes(tmp_path, by_name):
+    """With arrays alone, and by the names of the inputs."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(convolutions_model())
+    images = [np.zeros((1, 3, *SIZE), np.float32), np.ones((1, 3, *SIZE), np.float32)]
+    settings = SessionSettings(threads=1)
+    here = node_times(path, images, settings, runs=3)
+
+    feeds = [{"images": image} for image in images] if by_name else images
+    apart = node_times_apart(path, feeds, settings, runs=3)
+
+    assert [node.name for node in apart.nodes] == [node.name for node in here.nodes]
+    assert [node.provider for node in apart.nodes] == [node.provider for node in here.nodes]
+    assert 0 < apart.total_s <= apart.run_s * 1.5
 
 
 @pytest.mark.parametrize(
