@@ -23,6 +23,7 @@ from exporters.parity import check_parity
 from exporters.precision.agreement import check_agreement
 from exporters.precision.lower import FLOAT32, Lowering
 from exporters.probes import Image, make_probes
+from exporters.stored_pictures import store_pictures
 from runtime_bench.artifact.manifest import (
     MODEL_FILE,
     InputSpec,
@@ -50,6 +51,7 @@ def build_artifact(
     size: tuple[int, int],
     raw: bool = False,
     pictures: Sequence[NDArray[np.uint8]] = (),
+    stored: Sequence[NDArray[np.uint8]] = (),
     min_score: float = MIN_SCORE,
     iou: float = IOU,
     rewrites: Iterable[str] = (),
@@ -65,6 +67,7 @@ def build_artifact(
         size: Height and width of the input in pixels.
         raw: Whether to ship the raw head; else the graph ends with NMS.
         pictures: Real ones, (H, W, 3) RGB, to compare on besides blank and noisy inputs.
+        stored: Pictures that go with it, made smaller: what to time it on without others.
         min_score: Detections below it are left out.
         iou: The overlap beyond which the lesser of two boxes of a class is left out.
         rewrites: Keys of `exporters.rewrites.REWRITES` to run: none changes a detection.
@@ -95,26 +98,31 @@ def build_artifact(
         compared = probes | _calibration_probes(lowering)
         parity |= {"precision": check_agreement(exact, model, compared, output=output)}
         how |= {"precision": facts}
-    made = {
-        "provenance": {**(provenance or {}), "export": how},
-        "precision": lowering.precision,
-    }
+    made = {"provenance": {**(provenance or {}), "export": how}}
     said = {"input": input_spec, "output": output, "parity": parity, **made}
-    return _write(folder, model, card, said)
+    return _write(folder, model, card, stored, {**said, "precision": lowering.precision})
 
 
-def _write(folder: Path, model: bytes, card: ModelCard, said: Mapping[str, Any]) -> Manifest:
+def _write(
+    folder: Path,
+    model: bytes,
+    card: ModelCard,
+    stored: Sequence[NDArray[np.uint8]],
+    said: Mapping[str, Any],
+) -> Manifest:
     """Write an artifact, and return its manifest."""
     with atomic_folder(folder) as partial:
         write_bytes(partial / MODEL_FILE, model)
+        pictures = store_pictures(partial, stored)
         manifest = Manifest(
             model_name=card.model_name,
             family=card.family,
             licence=card.licence,
             names=card.names,
             stride=card.stride,
-            files={MODEL_FILE: file_entry(partial / MODEL_FILE)},
+            files={name: file_entry(partial / name) for name in (MODEL_FILE, *pictures)},
             display_score=card.display_score,
+            pictures=pictures,
             **said,
         )
         write_manifest(partial, manifest)

@@ -56,13 +56,13 @@ class JsonFields:
         """Return a text of any kind, empty or not printable too: a name that is not ours."""
         return self._only_text(key, self.take(key))
 
-    def texts(self, key: str, *, most: int) -> tuple[str, ...]:
-        """Return a list of 1 to `most` printable texts."""
+    def texts(self, key: str, *, least: int = 1, most: int) -> tuple[str, ...]:
+        """Return a list of `least` to `most` printable texts."""
         return tuple(
             self._checked_text(
                 f"{key}[{index}]", self._only_text(f"{key}[{index}]", value), None
             )
-            for index, value in enumerate(self._list(key, least=1, most=most))
+            for index, value in enumerate(self._list(key, least=least, most=most))
         )
 
     def flag(self, key: str, *, choices: Sequence[bool] = (False, True)) -> bool:

@@ -89,6 +89,7 @@ STAGE_OF: dict[str, str] = {
     "recover_minutes": "recover",
     "recover_images": "recover",
     "raw": "export",
+    "stored_pictures": "export",
 }
 
 FLAGS = ("skip_bad", "raw")
@@ -118,6 +119,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "recover_minutes": (0.0, 100_000.0, "above 0 and at most 100000"),
     "recover_images": (1, 10_000_000, "at least 2"),
     "seed": (-1, 2**31, "from 0 to 2147483648"),
+    "stored_pictures": (-1, 64, "from 0 to 64"),
 }
 
 
@@ -156,6 +158,7 @@ class RunConfig:
         recover_images: How many pictures it may use; None for all that are not for testing.
         raw: Ship the raw head instead of NMS in the graph.
         rewrites: Whether to use those rewrites of the graph that are faster here.
+        stored_pictures: How many calibration pictures go into the artifact, to be timed on.
     """
 
     model: str = BUILTIN
@@ -187,6 +190,7 @@ class RunConfig:
     recover_images: int | None = None
     raw: bool = False
     rewrites: str = "on"
+    stored_pictures: int = 4
 
     @property
     def is_open(self) -> bool:

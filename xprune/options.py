@@ -107,6 +107,11 @@ RUN_OPTIONS = (
         "--rewrites", help="on or off: rewrite the graph where that is faster.  [default: on]"
     ),
     click.option(
+        "--stored-pictures",
+        type=click.IntRange(0, 64),
+        help="Calibration pictures that go into the artifact, for gate.  [default: 4]",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path),
         help="The run's folder.  [default: runs/<model>-<n>]",

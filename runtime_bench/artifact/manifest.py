@@ -15,9 +15,9 @@ from runtime_bench.files import read_json, sha256_of, write_json
 from runtime_bench.json_fields import JsonFields
 
 FORMAT = "xprune-edge manifest"
-VERSION = 2
-# The first version knows no precision but that of its first models.
-_VERSIONS = (1, VERSION)
+VERSION = 3
+# Before it there were no pictures, and before the second one no precision but the first.
+_VERSIONS = (1, 2, VERSION)
 # The first one is what a model comes in.
 PRECISIONS = ("float32", "int8", "float16")
 MANIFEST_FILE = "manifest.json"
@@ -32,6 +32,7 @@ _MAX_FILE_BYTES = 1 << 40
 _MAX_SIDE_PX = 16_384
 _MAX_NAMES = 100_000
 _MAX_BOXES = 100_000
+_MAX_PICTURES = 64
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact is; the file `manifest.json`, version 1.
+    """What an artifact is; the file `manifest.json`.
 
     Attributes:
         names: The names of the classes; a label is an index into them.
@@ -107,6 +108,7 @@ class Manifest:
         provenance: How it was made: data, scores, plan, versions.
         display_score: Detections below it are not worth showing to a person.
         precision: What the file computes in, one of `PRECISIONS`; input and output are float32.
+        pictures: Those of `files` that are pictures to time it on, where nobody has others.
     """
 
     model_name: str
@@ -122,6 +124,7 @@ class Manifest:
     provenance: dict[str, object] = field(default_factory=dict)
     display_score: float = 0.25
     precision: str = PRECISIONS[0]
+    pictures: tuple[str, ...] = ()
 
 
 def read_manifest(artifact: Path) -> Manifest:
@@ -238,7 +241,6 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
         raise fields.error(
             "version", f"is {version!r:.40}; this program reads versions 1 to {VERSION}"
         )
-    old = version < VERSION
     manifest = Manifest(
         model_name=fields.text("model_name"),
         family=fields.text("family"),
@@ -252,9 +254,13 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
         parity=fields.mapping("parity"),
         provenance=fields.mapping("provenance"),
         display_score=fields.number("display_score", least=0.0, most=1.0),
-        precision=PRECISIONS[0] if old else fields.text("precision", choices=PRECISIONS),
+        precision="float32" if version < 2 else fields.text("precision", choices=PRECISIONS),
+        pictures=() if version < 3 else fields.texts("pictures", least=0, most=_MAX_PICTURES),
     )
     fields.finish()
+    unlisted = set(manifest.pictures) - set(manifest.files)
+    if unlisted:
+        raise fields.error("pictures", f"has '{min(unlisted)}', which files does not list")
     if any(side % manifest.stride for side in manifest.input.size):
         size = "x".join(str(side) for side in manifest.input.size)
         raise fields.error(

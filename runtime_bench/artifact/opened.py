@@ -40,6 +40,12 @@ class Opened:
     known: Manifest | None
 
     @property
+    def stored_pictures(self) -> list[Path]:
+        """The pictures that came with it."""
+        names = () if self.known is None else self.known.pictures
+        return [self.model.parent / name for name in names]
+
+    @property
     def manifest(self) -> Manifest:
         """What it is.
 

@@ -30,7 +30,7 @@ from runtime_bench.runtime.profile import NodeTimes, node_times_apart
 from runtime_bench.runtime.runnable import Runnable
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart, start_fresh
-from runtime_bench.timing.inputs import MOST_PICTURES, inputs_of, kind_of_inputs, on_each
+from runtime_bench.timing.inputs import MOST_PICTURES, choose_inputs, inputs_of, on_each
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.timing.overhead import harness_overhead_s
 from runtime_bench.timing.throughput import Throughput, measure_throughput
@@ -54,13 +54,11 @@ def run_benchmark(
     """Measure an artifact.
 
     Args:
-        artifact: Its folder, its `model.onnx`, or its `manifest.json`; or another ONNX file.
+        artifact: See `open_artifact`.
         dataset: What accuracy is taken from, if it has labels.
-        pictures: What the timed runs see; by default the first ones of the data set, and
-            without one a made-up picture, which the result then says.
+        pictures: What the timed runs see; by default the data set's, else see `choose_inputs`.
         settings: How to measure.
-        predictions: A file that keeps what is found in each picture of the data set, labelled
-            or not; a benchmark that was stopped goes on with it.
+        predictions: A file that keeps what is found; a benchmark that was stopped goes on.
         progress: Show how far it is.
 
     Raises:
@@ -72,8 +70,9 @@ def run_benchmark(
     opened = open_artifact(artifact, settings.session, shapes=dict(settings.shapes))
     session = opened.session
     matched = None if dataset is None else match_classes(dataset, opened.manifest.names)
-    pictures = pictures or [one.path for one in (() if matched is None else matched.pictures)]
-    images = inputs_of(opened, pictures)
+    pictures = pictures or ([] if matched is None else [one.path for one in matched.pictures])
+    seen = choose_inputs([opened], pictures)
+    images = inputs_of(opened, seen.pictures)
     first_run_s = time_once(lambda: session.run(images[0]))
     latency, readings = _time_model(session, images, settings, progress=progress)
     nodes = _profile(opened.model, images, settings)
@@ -85,7 +84,8 @@ def run_benchmark(
         threads=session.threads,
         machine=machine,
         data=None if matched is None else _data_facts(matched),
-        latency_input=kind_of_inputs(opened, pictures),
+        latency_input=seen.kind,
+        latency_pictures=seen.sha256,
         latency=latency,
         end_to_end=_time_end_to_end(opened, pictures, settings),
         accuracy=_score(opened, matched, predictions, progress=progress),

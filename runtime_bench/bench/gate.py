@@ -25,7 +25,7 @@ from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
 from runtime_bench.timing.fresh_start import start_fresh
-from runtime_bench.timing.inputs import LatencyInput, inputs_of, kind_of_inputs, on_each
+from runtime_bench.timing.inputs import LatencyInput, TimedOn, choose_inputs, inputs_of, on_each
 from runtime_bench.timing.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
 
 Outcome = Literal["passed", "regression", "undecided"]
@@ -123,7 +123,7 @@ def run_gate(
         limits: At least one.
         reference: Another artifact, which is measured now as well.
         baseline: A stored result instead.
-        dataset: Pictures to be timed on, and labelled ones for AP.
+        dataset: Labelled pictures for AP, and to be timed on; else see `choose_inputs`.
         session: How onnxruntime is to run.
         max_time_s: The most timed seconds, over both.
         on_round: Called with the timed seconds after each round, for progress.
@@ -138,33 +138,39 @@ def run_gate(
     settings = replace(session or SessionSettings(), spinning=reference is None)
     new = _Measured(candidate, settings, dataset)
     old = None if reference is None else _Measured(reference, settings, dataset)
+    measured = [one for one in (old, new) if one is not None]
+    seen = choose_inputs([one.opened for one in measured], new.pictures)
     if baseline is not None:
-        _check_alike(baseline, new, machine)
+        _check_alike(baseline, new, seen, machine)
     timing = TimeLimits(limits, None if baseline is None else baseline.latency.timed_s)
     times_s: Times = ()
     checks: tuple[Check, ...] = ()
     if timing.limits.given:
-        arms = [one.runner() for one in (old, new) if one is not None]
+        arms = [one.runner(seen.pictures) for one in measured]
         looked = timing.look(arms, max_time_s=max_time_s, on_round=on_round)
         times_s, checks = looked.times_s, looked.found
-    facts: ArtifactFacts | None = None
-    old_ap: float | None = None
-    if baseline is not None:
-        facts = baseline.artifact
-        old_ap = None if baseline.accuracy is None else baseline.accuracy.ap
-    elif old is not None:
-        facts = old.facts
-        old_ap = old.ap if limits.max_ap_drop is not None else None
+    facts, old_ap = _compared_with(baseline, old, with_ap=limits.max_ap_drop is not None)
     return Gated(
         candidate=new.facts,
         reference=facts,
         checks=(*checks, *_other_checks(limits, new, old_ap=old_ap)),
         provider=new.session.provider,
         threads=new.session.threads,
-        latency_input=new.latency_input if times_s else None,
+        latency_input=seen.kind if times_s else None,
         machine=machine,
         times_s=times_s,
     )
+
+
+def _compared_with(
+    baseline: BenchResult | None, old: _Measured | None, *, with_ap: bool
+) -> tuple[ArtifactFacts | None, float | None]:
+    """Return what a candidate is compared with, and its AP, if there is any."""
+    if baseline is not None:
+        return baseline.artifact, None if baseline.accuracy is None else baseline.accuracy.ap
+    if old is not None:
+        return old.facts, old.ap if with_ap else None
+    return None, None
 
 
 def check_request(
@@ -205,33 +211,29 @@ class _Measured:
     def __init__(
         self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
     ) -> None:
-        self._opened, self.settings = open_artifact(artifact, settings), settings
-        self.session, self.facts = self._opened.session, artifact_facts(self._opened)
+        self.opened, self.settings = open_artifact(artifact, settings), settings
+        self.session, self.facts = self.opened.session, artifact_facts(self.opened)
         self.matched = (
-            None if dataset is None else match_classes(dataset, self._opened.manifest.names)
+            None if dataset is None else match_classes(dataset, self.opened.manifest.names)
         )
 
     @property
-    def _pictures(self) -> list[Path]:
+    def pictures(self) -> list[Path]:
         return [] if self.matched is None else [one.path for one in self.matched.pictures]
 
-    @property
-    def latency_input(self) -> LatencyInput:
-        return kind_of_inputs(self._opened, self._pictures)
-
-    def runner(self) -> Callable[[], object]:
-        return on_each(self.session.run, inputs_of(self._opened, self._pictures))
+    def runner(self, pictures: Sequence[Path]) -> Callable[[], object]:
+        return on_each(self.session.run, inputs_of(self.opened, pictures))
 
     @cached_property
     def ap(self) -> float:
         assert self.matched is not None, "checked with the request"
-        manifest, pictures = self._opened.manifest, self.matched.pictures
+        manifest, pictures = self.opened.manifest, self.matched.pictures
         found = detect_all(self.session.run, manifest, pictures)
         return average_precision(pictures, found, manifest.names).ap
 
     def memory_bytes(self) -> int | None:
         return start_fresh(
-            self._opened.model, shapes=self._opened.shapes, settings=self.settings
+            self.opened.model, shapes=self.opened.shapes, settings=self.settings
         ).peak_bytes
 
 
@@ -335,7 +337,9 @@ def _other_checks(limits: Limits, new: _Measured, *, old_ap: float | None) -> li
     return checks
 
 
-def _check_alike(baseline: BenchResult, new: _Measured, machine: dict[str, object]) -> None:
+def _check_alike(
+    baseline: BenchResult, new: _Measured, seen: TimedOn, machine: dict[str, object]
+) -> None:
     """Refuse a stored result that was not taken as this one will be."""
     pictures = None if new.matched is None else [one.name for one in new.matched.pictures]
     stored = None if baseline.data is None else list(baseline.data.pictures)
@@ -347,12 +351,13 @@ def _check_alike(baseline: BenchResult, new: _Measured, machine: dict[str, objec
         "threads": (baseline.threads, new.session.threads),
         "provider options": (baseline.settings.provider_options, new.settings.provider_options),
         "spinning": (baseline.settings.spinning, new.settings.spinning),
-        "timed on": (baseline.latency_input, new.latency_input),
+        "timed on": (baseline.latency_input, seen.kind),
     }
     unlike = [
         f"{name} was {then}, and is {now}" for name, (then, now) in pairs.items() if then != now
     ]
-    if stored != pictures and stored is not None and pictures is not None:
+    others = stored != pictures and stored is not None and pictures is not None
+    if others or baseline.latency_pictures != seen.sha256:
         unlike.append("its pictures are other ones")
     if unlike:
         raise EdgeError(

@@ -40,6 +40,8 @@ def bench_rows(result: BenchResult) -> Rows:
     rows.append(("latency", _latency_text(result.latency)))
     if result.latency_input == "noise":
         rows.append(("", "of inputs made up from their shapes"))
+    elif result.latency_input == "stored pictures":
+        rows.append(("", "of the pictures that came with it"))
     elif result.latency_input != "pictures":
         rows.append(("", f"of a made-up picture ({result.latency_input}); pass --data"))
     rows += _sustained_rows(result)

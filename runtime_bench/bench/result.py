@@ -134,6 +134,7 @@ class BenchResult:
         throughput: Of several streams; None where it was not asked for.
         readings: The state of the machine before, during and after the timed runs.
         doubts: Why the figures may not hold.
+        latency_pictures: SHA-256 of what the timed runs saw, if it came with the artifact.
     """
 
     artifact: ArtifactFacts
@@ -158,6 +159,7 @@ class BenchResult:
     throughput: Throughput | None = None
     readings: tuple[Reading, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    latency_pictures: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the content of a result file; statistics are there for people to read."""
@@ -172,6 +174,7 @@ class BenchResult:
             "machine": self.machine,
             "data": None if self.data is None else _data_to_json(self.data),
             "latency_input": self.latency_input,
+            "latency_pictures": list(self.latency_pictures),
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
             "latency_s": asdict(self.latency.statistics),
             "latency_samples_s": _samples_to_json(self.latency),

@@ -88,6 +88,11 @@ def _read_later(fields: JsonFields) -> dict[str, Any]:
         "throughput": _read_throughput(fields) if known("throughput") else None,
         "readings": _read_readings(fields) if known("readings") else (),
         "doubts": _read_doubts(fields) if known("doubts") else (),
+        "latency_pictures": (
+            fields.texts("latency_pictures", least=0, most=MOST_COUNTED)
+            if known("latency_pictures")
+            else ()
+        ),
     }
 
 

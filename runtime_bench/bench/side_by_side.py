@@ -11,7 +11,7 @@ from runtime_bench.bench.result import ArtifactFacts, artifact_facts
 from runtime_bench.errors import UsageError
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import LatencyInput, inputs_of, kind_of_inputs, on_each
+from runtime_bench.timing.inputs import LatencyInput, choose_inputs, inputs_of, on_each
 from runtime_bench.timing.looks import Looked, Standing, Verdict, look_in_turn, standings_of
 
 FORMAT = "xprune-edge comparison"
@@ -95,7 +95,7 @@ def compare_artifacts(
 
     Args:
         artifacts: The first one is what the others are compared with.
-        pictures: What the timed runs see; without any, a made-up picture.
+        pictures: What the timed runs see; without any, those that came with an artifact.
         session: How onnxruntime is to run; idle threads never wait actively.
         within: What counts as the same, as a share: 0.03 for 3 %.
         max_time_s: The most timed seconds, over all artifacts.
@@ -111,7 +111,8 @@ def compare_artifacts(
     settings = replace(session or SessionSettings(), spinning=False)
     machine = describe_machine()
     opened = [open_artifact(artifact, settings) for artifact in artifacts]
-    arms = [on_each(one.session.run, inputs_of(one, pictures)) for one in opened]
+    seen = choose_inputs(opened, pictures)
+    arms = [on_each(one.session.run, inputs_of(one, seen.pictures)) for one in opened]
     compared = look_in_turn(
         arms,
         standings_of,
@@ -125,7 +126,7 @@ def compare_artifacts(
         within=within,
         provider=opened[0].session.provider,
         threads=opened[0].session.threads,
-        latency_input=kind_of_inputs(opened[0], pictures),
+        latency_input=seen.kind,
         machine=machine,
         compared=compared,
     )

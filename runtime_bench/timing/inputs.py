@@ -1,9 +1,10 @@
-"""What timed runs see: the first pictures, or a made-up one where there are none."""
+"""What timed runs see: the first pictures, stored ones, or a made-up one if there are none."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,11 +20,43 @@ MOST_PICTURES = 50
 # A device may have 512 MiB in all; a 640 px input takes 5 MB.
 MOST_IMAGE_BYTES = 64 << 20
 
-INPUTS = ("pictures", "grey and noise", "noise")
-LatencyInput = Literal["pictures", "grey and noise", "noise"]
+INPUTS = ("pictures", "stored pictures", "grey and noise", "noise")
+LatencyInput = Literal["pictures", "stored pictures", "grey and noise", "noise"]
 
 Item = TypeVar("Item")
 Images = list[npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class TimedOn:
+    """What models that take turns see.
+
+    Attributes:
+        kind: In words.
+        pictures: The same for all of them; none where inputs are made up.
+        sha256: Of the pictures, if they came with a model.
+    """
+
+    kind: LatencyInput
+    pictures: tuple[Path, ...] = ()
+    sha256: tuple[str, ...] = ()
+
+
+def choose_inputs(opened: Sequence[Opened], pictures: Sequence[Path]) -> TimedOn:
+    """Return what models are timed on: the given pictures, else those that came with one.
+
+    Args:
+        opened: The first of them that has pictures lends them to the others.
+        pictures: What was given.
+    """
+    if pictures:
+        return TimedOn("pictures", tuple(pictures))
+    for one in opened:
+        if one.stored_pictures:
+            files = one.manifest.files
+            sha256 = tuple(files[name].sha256 for name in one.manifest.pictures)
+            return TimedOn("stored pictures", tuple(one.stored_pictures), sha256)
+    return TimedOn("noise" if opened[0].known is None else "grey and noise")
 
 
 def inputs_of(opened: Opened, pictures: Sequence[Path]) -> list[Feed]:
@@ -35,13 +68,6 @@ def inputs_of(opened: Opened, pictures: Sequence[Path]) -> list[Feed]:
     if pictures or opened.known is not None:
         return [*timed_inputs(pictures, opened.manifest.input)]
     return [made_up_feed(opened.session.inputs, opened.shapes)]
-
-
-def kind_of_inputs(opened: Opened, pictures: Sequence[Path]) -> LatencyInput:
-    """Return what `inputs_of` gives, in words."""
-    if pictures:
-        return "pictures"
-    return "noise" if opened.known is None else "grey and noise"
 
 
 def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:

@@ -19,6 +19,7 @@ from exporters.precision.lower import Lowering
 from runtime_bench.artifact.decode import decode_yolo
 from runtime_bench.artifact.detections import Detections, match_detections
 from runtime_bench.artifact.manifest import read_manifest
+from runtime_bench.artifact.preprocess import read_picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
@@ -105,6 +106,21 @@ def test_the_file_says_what_ultralytics_asks(build, tmp_path):
     assert ast.literal_eval(notes["imgsz"]) == list(SIZE)
     assert (notes["stride"], notes["task"], notes["batch"]) == ("32", "detect", "1")
     assert notes["license"] == "AGPL-3.0"
+
+
+def test_stored_pictures_are_small_and_the_same_again(build, tmp_path):
+    """At most 640 px a side, without enlarging; the manifest lists them with their digests."""
+    large = np.random.default_rng(0).integers(0, 256, (1280, 640, 3), dtype=np.uint8)
+    small = np.full((30, 40, 3), 200, dtype=np.uint8)
+
+    manifest = build(tmp_path / "first", stored=[large, small])
+    again = build(tmp_path / "second", stored=[large, small])
+
+    assert manifest == again == read_manifest(tmp_path / "first")
+    assert manifest.pictures == ("picture_1.jpg", "picture_2.jpg")
+    first, second = (read_picture(tmp_path / "first" / name) for name in manifest.pictures)
+    assert (first.shape, second.shape) == ((640, 320, 3), (30, 40, 3))
+    np.testing.assert_allclose(second, small, atol=2)
 
 
 def spoil_weights(graph):

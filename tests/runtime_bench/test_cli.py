@@ -106,7 +106,12 @@ def test_inspect_says_what_an_artifact_is(artifact: str) -> None:
     assert "32 x 64 px" in table.stdout
     written = read_json(Path(artifact) / "manifest.json")
     assert written["version"] == 1  # from before there were precisions
-    assert content == {**written, "version": 2, "precision": "float32"}
+    assert content == {
+        **written,
+        "version": 3,
+        "precision": "float32",
+        "pictures": [],
+    }
 
 
 def test_doctor_speaks_of_this_machine() -> None:

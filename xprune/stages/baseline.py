@@ -29,6 +29,7 @@ def export_baseline(bench: Workbench) -> None:
         size=bench.base_size,
         raw=run.config.raw,
         pictures=bench.probe_pictures(),
+        stored=bench.probe_pictures(run.config.stored_pictures),
         provenance={"weights_sha256": bench.detector.weights_sha256, "pruned": False},
     )
 

@@ -52,7 +52,7 @@ def export(bench: Workbench) -> None:
     pruned = load_pruned(bench)
     export_baseline(bench)
     kept = [trial for trial in rewrite_trials(bench) if trial.kept]
-    bench.say("Exporting the pruned model")
+    bench.say(f"Exporting the pruned model{_with_pictures(run.config.stored_pictures)}")
     build_artifact(
         bench.decoded(pruned.network),
         folder=run.file(ARTIFACT_FOLDER),
@@ -60,6 +60,7 @@ def export(bench: Workbench) -> None:
         size=bench.size,
         raw=run.config.raw,
         pictures=bench.probe_pictures(),
+        stored=bench.probe_pictures(run.config.stored_pictures),
         rewrites=[trial.name for trial in kept],
         provenance={
             **_provenance(bench, made, list(scores.pictures)),
@@ -68,6 +69,13 @@ def export(bench: Workbench) -> None:
         lowering=run_lowering(bench, full=True),
     )
     run.mark_done(STAGE, inputs=_inputs(bench))
+
+
+def _with_pictures(count: int) -> str:
+    """Say what is in the artifact for whoever gets it to see."""
+    if not count:
+        return ""
+    return f", with {count} calibration pictures (--stored-pictures 0 leaves them out)"
 
 
 def load_pruned(bench: Workbench) -> Detector:

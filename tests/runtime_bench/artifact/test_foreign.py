@@ -14,7 +14,7 @@ from runtime_bench.artifact.manifest import Manifest
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.result import artifact_facts
 from runtime_bench.errors import EdgeError, UsageError
-from runtime_bench.timing.inputs import inputs_of, kind_of_inputs
+from runtime_bench.timing.inputs import TimedOn, choose_inputs, inputs_of
 
 if TYPE_CHECKING:
     from runtime_bench.runtime.feeds import Shapes
@@ -133,7 +133,7 @@ def test_what_tells_nothing_can_be_timed_and_no_more(save: Save, notes: dict[str
     opened = open_artifact(save(HEAD, {**NOTES, **notes} if notes else {}))
 
     assert opened.known is None
-    assert kind_of_inputs(opened, []) == "noise"
+    assert choose_inputs([opened], []) == TimedOn("noise")
     (feed,) = inputs_of(opened, [])
     assert list(opened.session.run(feed)) == ["output0"]
     facts = artifact_facts(opened)

@@ -30,7 +30,8 @@ from runtime_bench.errors import EdgeError
 
 OLD_FILE = Path(__file__).parents[2] / "data" / "manifest_v1.json"
 OLD = json.loads(OLD_FILE.read_text(encoding="utf-8"))
-NEW = {**OLD, "version": 2, "precision": "int8"}
+SECOND = {**OLD, "version": 2, "precision": "int8"}
+NEW = {**SECOND, "version": 3, "pictures": []}
 
 # "test", whose digest stands in the old file.
 MODEL_BYTES = b"test"
@@ -75,7 +76,10 @@ MANIFESTS = st.builds(
     stride=st.sampled_from([1, 8, 32]),
     input=INPUTS,
     output=OUTPUTS,
-    files=st.fixed_dictionaries({"model.onnx": ENTRIES}, optional={"report.html": ENTRIES}),
+    files=st.fixed_dictionaries(
+        {"model.onnx": ENTRIES, "picture_1.jpg": ENTRIES}, optional={"report.html": ENTRIES}
+    ),
+    pictures=st.sampled_from([(), ("picture_1.jpg",)]),
     parity=JSON_OBJECTS,
     provenance=JSON_OBJECTS,
     display_score=FRACTIONS,
@@ -127,6 +131,28 @@ def test_the_old_file_still_loads(artifact, named):
     assert model_path(artifact / named).read_bytes() == MODEL_BYTES
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 2, "precision": "float32"}, "it has the unknown key .pictures."),
+        ({"version": 3, "precision": "float32"}, "pictures has 'p.jpg', which files does not"),
+        ({"version": 3, "precision": "float32", "pictures": ["p.jpg"] * 65}, "pictures"),
+        ({"version": 3, "precision": "float32", "pictures": [3]}, r"pictures\[0\]"),
+    ],
+)
+def test_pictures_are_among_the_files(changes, words):
+    """A name that no file has, or that leads out of the folder, is none of them."""
+    with pytest.raises(EdgeError, match=words):
+        manifest_from_json({**OLD, "pictures": ["p.jpg"], **changes}, source="test")
+
+
+def test_the_second_version_still_loads():
+    """It knows precisions, and no pictures."""
+    manifest = manifest_from_json(SECOND, source="test")
+
+    assert (manifest.precision, manifest.pictures) == ("int8", ())
+
+
 def test_writing_checks_and_reading_agrees(tmp_path):
     """What `write_manifest` wrote is what `read_manifest` reads."""
     (tmp_path / "model.onnx").write_bytes(MODEL_BYTES)
@@ -143,9 +169,9 @@ GOOD_ENTRY = OLD["files"]["model.onnx"]
 FAULTS = [
     (("format",), "a cat", "format is 'a cat'; this version knows 'xprune-edge manifest'"),
     (("format",), ..., "format is missing"),
-    (("version",), 3, "version is 3; this program reads versions 1 to 2"),
-    (("version",), True, "version is True; this program reads versions 1 to 2"),
-    (("version",), "1", "version is '1'; this program reads versions 1 to 2"),
+    (("version",), 4, "version is 4; this program reads versions 1 to 3"),
+    (("version",), True, "version is True; this program reads versions 1 to 3"),
+    (("version",), "1", "version is '1'; this program reads versions 1 to 3"),
     (("version",), 2, "precision is missing"),
     (("precision",), "int8", "unknown key 'precision'"),
     (("model_name",), 7, "model_name must be a text, not a number"),

@@ -73,7 +73,7 @@ class Timed:
             return run
 
         arms = iter((arm(0.003), arm(0.003 * slower)))
-        monkeypatch.setattr(gate._Measured, "runner", lambda one: next(arms))
+        monkeypatch.setattr(gate._Measured, "runner", lambda one, pictures: next(arms))
         real = gate.look_in_turn
         monkeypatch.setattr(
             gate,
@@ -195,6 +195,24 @@ def test_a_stored_result_serves_on_a_machine_like_it(
             session=SessionSettings(threads=2),
             max_time_s=0.1,
         )
+
+
+def test_without_data_it_times_the_pictures_that_came_along(
+    artifact: Path, with_pictures: Path
+) -> None:
+    """Those of the reference go first; against a stored result they must be the same ones."""
+    stored = run_benchmark(with_pictures, settings=_brief(), progress=False)
+    limits = Limits(max_slowdown=9.0)
+
+    beside = run_gate(artifact, limits, reference=with_pictures, session=ONE, max_time_s=0.2)
+    against = run_gate(with_pictures, limits, baseline=stored, session=ONE, max_time_s=0.2)
+
+    assert stored.latency_input == "stored pictures"
+    assert len(stored.latency_pictures) == 2
+    assert beside.latency_input == against.latency_input == "stored pictures"
+    others = replace(stored, latency_pictures=("0" * 64,) * 2)
+    with pytest.raises(EdgeError, match="its pictures are other ones; make it again"):
+        run_gate(with_pictures, limits, baseline=others, session=ONE, max_time_s=0.2)
 
 
 @pytest.mark.parametrize(
