@@ -22,7 +22,7 @@ PRUNE := $(VENV)/.installed-prune
 DEV := $(VENV)/.installed-dev
 endif
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test testarm check format clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -32,6 +32,12 @@ demo: $(PRUNE) ## Install, then make the built-in detector faster, start to end 
 
 test: $(DEV) ## Install, then run all tests.
 	$(BIN)/python -m pytest
+
+# Emulated: needs Linux 6.7, Debian's mmdebstrap and qemu-user-static, and about ten minutes.
+ARM_TREE := build/arm
+testarm: $(DEV) ## Run the device's commands on an emulated ARM machine.
+	test -d $(ARM_TREE)/usr || tests/arm/make_tree $(ARM_TREE)
+	XPRUNE_ARM_ROOTFS=$(abspath $(ARM_TREE)) $(BIN)/python -m pytest tests/end_to_end/test_arm.py
 
 # The second run of mypy: a device may have nothing newer than Python 3.10.
 check: $(DEV) ## Install, then run the linters, the type checker and the import contracts.
