@@ -59,6 +59,7 @@ def measure_briefly(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr("xprune.stages.timing.compare_in_turn", compare)
     patch.setattr("xprune.stages.timing.time_in_turn", in_turn)
+    patch.setattr("xprune.variants.lineup.time_in_turn", in_turn)
     spare_rewrites(patch)
     patch.setattr("xprune.stages.measure.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.run_benchmark", bench)

@@ -9,24 +9,26 @@ import pytest
 
 from runtime_bench.artifact.manifest import read_manifest
 from tests.cli.commands import run
-from tests.cli.shortcuts import spare_rewrites
 
 ASKED = (
     *("--imgsz", "auto", "--speedup", "1.4", "--substitute", "identity", "--threads", "1"),
-    *("--images", "20", "--calibration-images", "8"),
+    *("--images", "20", "--calibration-images", "8", "--criterion", "fisher"),
 )
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief")
 def test_a_size_is_chosen_with_the_layers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ships has the chosen size; what it is compared with keeps the model's own."""
     monkeypatch.chdir(tmp_path)
-    spare_rewrites(monkeypatch)
     # Each costs a while, and a few show as much as many.
-    monkeypatch.setattr("xprune.variants.lineup.MOST_SIZES", 5)
+    monkeypatch.setattr("xprune.variants.lineup.MOST_SIZES", 3)
     monkeypatch.setattr("xprune.variants.choose.MOST_TRIED", 2)
+    monkeypatch.setattr("xprune.variants.agreement.FEW", 32)
+    monkeypatch.setattr("xprune.variants.agreement.MANY", 64)
+    monkeypatch.setattr("xprune.data.sets.BUILTIN_RECOVERY_PICTURES", 64)
 
     done = run("prune-export", *ASKED, "--out", "out")
 
