@@ -11,6 +11,7 @@ import click
 
 from runtime_bench.cli_compare import compare, gate
 from runtime_bench.cli_options import (
+    DATA_HELP,
     AnyPath,
     images_dir_option,
     images_option,
@@ -78,7 +79,7 @@ others, inputs are made up from their shapes.
 """
 )
 @click.argument("artifact", type=AnyPath)
-@click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder of pictures.")
+@click.option("--data", type=AnyPath, help=DATA_HELP)
 @images_dir_option
 @split_option
 @images_option
@@ -237,7 +238,9 @@ def predict(
 """
 )
 @click.argument("predictions", type=AnyPath)
-@click.option("--data", type=AnyPath, required=True, help="COCO JSON or data.yaml, labelled.")
+@click.option(
+    "--data", type=AnyPath, required=True, help="Labelled: COCO JSON, data.yaml, or classes."
+)
 @images_dir_option
 @split_option
 @images_option

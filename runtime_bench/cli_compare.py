@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime_bench.cli_options import (
+    DATA_HELP,
     AnyPath,
     images_dir_option,
     images_option,
@@ -124,12 +125,14 @@ candidate, which is what CI should use; --baseline is a file from
 @click.option("--baseline", type=AnyPath, help="A stored result to compare with instead.")
 @click.option("--max-slowdown", type=share, metavar="SHARE", help="Of the median: 5% or 0.05.")
 @click.option("--max-ap-drop", type=_amount, help="In AP: 0.005 is half a point.")
+@click.option("--max-top1-drop", type=_amount, help="Of a classifier's top-1 accuracy.")
 @click.option("--max-latency-ms", type=_amount, help="Median of one inference.")
 @click.option("--min-ap", type=click.FloatRange(0, 1), help="AP@[.50:.95] on --data.")
+@click.option("--min-top1", type=click.FloatRange(0, 1), help="Top-1 accuracy on --data.")
 @click.option("--max-size-mb", type=_amount, help="Of the model file.")
 @click.option("--max-memory-mb", type=_amount, help="Peak, of loading and running it.")
 @click.option("--limits", "limits_path", type=AnyPath, help="A TOML file of these.")
-@click.option("--data", type=AnyPath, help="COCO JSON, data.yaml, or a folder of pictures.")
+@click.option("--data", type=AnyPath, help=DATA_HELP)
 @images_dir_option
 @split_option
 @images_option

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 AnyPath = click.Path(path_type=Path)
 
+DATA_HELP = (
+    "COCO JSON, data.yaml, or a folder of pictures; of whole pictures' classes, a folder for "
+    "each, or a CSV."
+)
+
 images_dir_option = click.option(
     "--images-dir", type=AnyPath, help="Where the pictures of a COCO JSON lie."
 )
 split_option = click.option(
-    "--split", help="Which part of a data.yaml: train, val, test.  [default: val]"
+    "--split", help="Which part of --data: train, val, test.  [default: val]"
 )
 images_option = click.option(
     "--images", type=click.IntRange(1), help="Use only the first N pictures."

@@ -1,4 +1,4 @@
-"""Run a detector over pictures, exactly as its manifest says, and score what it finds."""
+"""Run a model over pictures, exactly as its manifest says, and score what it finds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy.typing as npt
 
 from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.accuracy.prediction_log import PredictionLog, Predictions
+from runtime_bench.accuracy.top_k import ClassAccuracy, top_accuracy
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.detector import read_outputs
+from runtime_bench.artifact.detector import read_answer
 from runtime_bench.artifact.manifest import Manifest
 from runtime_bench.artifact.opened import open_artifact
-from runtime_bench.artifact.preprocess import letterbox, read_picture
-from runtime_bench.data.dataset import Dataset, Picture, match_classes
+from runtime_bench.artifact.preprocess import prepare, read_picture
+from runtime_bench.data.dataset import Dataset, Picture, match_classes, match_model
 from runtime_bench.errors import EdgeError
 from runtime_bench.progress import track
 from runtime_bench.runtime.settings import SessionSettings
 
+Scored = Accuracy | ClassAccuracy
 Run = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[np.generic]]]
 
 
@@ -29,7 +31,7 @@ def evaluate_artifact(
     *,
     settings: SessionSettings | None = None,
     progress: bool = True,
-) -> Accuracy:
+) -> Scored:
     """Return the accuracy of an artifact, taken from its own model file.
 
     Raises:
@@ -37,20 +39,34 @@ def evaluate_artifact(
             class that the artifact lacks.
     """
     opened = open_artifact(artifact, settings)
-    names = opened.manifest.names
-    matched = match_classes(dataset, names)
-    found = detect_all(opened.session.run, opened.manifest, matched.pictures, progress=progress)
-    return average_precision(matched.pictures, found, names)
+    manifest = opened.manifest
+    matched = match_model(dataset, manifest)
+    found = detect_all(opened.session.run, manifest, matched.pictures, progress=progress)
+    return score(matched, found)
 
 
-def score_predictions(predictions: Predictions, dataset: Dataset) -> Accuracy:
+def score(dataset: Dataset, found: Sequence[Detections]) -> Scored:
+    """Return how well answers agree with the labels of their pictures, by their task's measure.
+
+    Args:
+        dataset: Labelled; its classes are the model's.
+        found: One for each picture, in their order.
+
+    Raises:
+        EdgeError: If there is nothing to score.
+    """
+    measure = top_accuracy if dataset.task == "classify" else average_precision
+    return measure(dataset.pictures, found, dataset.names)
+
+
+def score_predictions(predictions: Predictions, dataset: Dataset) -> Scored:
     """Return the accuracy of predictions that were made elsewhere, on labelled pictures.
 
     Raises:
         EdgeError: If the data has no labels, a class that the model lacks, or a picture that
             nothing was predicted for.
     """
-    matched = match_classes(dataset, predictions.names)
+    matched = match_classes(dataset, predictions.names, task=dataset.task)
     missing = [one.name for one in matched.pictures if one.name not in predictions.found]
     if missing:
         raise EdgeError(
@@ -58,7 +74,7 @@ def score_predictions(predictions: Predictions, dataset: Dataset) -> Accuracy:
             f"'{missing[0]}' first; end the benchmark that makes them, or pass its pictures"
         )
     found = [predictions.found[one.name] for one in matched.pictures]
-    return average_precision(matched.pictures, found, predictions.names)
+    return score(matched, found)
 
 
 def detect_all(
@@ -112,8 +128,8 @@ def detect(
     Raises:
         EdgeError: If the model answers with something that is no number.
     """
-    image, placement = letterbox(pixels, manifest.input)
-    found = read_outputs(run(image[None]), manifest.output)
+    image, placement = prepare(pixels, manifest.input)
+    found = read_answer(run(image[None]), manifest)
     if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
         raise EdgeError(
             f"the model answers with values that are no numbers for {name}; it is broken: "

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from runtime_bench.artifact.decode import find_decoder
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.opened import open_artifact
-from runtime_bench.artifact.preprocess import letterbox, read_picture, rgb_pixels
+from runtime_bench.artifact.preprocess import prepare, read_picture, rgb_pixels
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.runtime.settings import SessionSettings
 
@@ -56,9 +56,9 @@ class Detector:
             EdgeError: If the picture cannot be read, or the model's answer is not what the
                 manifest says.
         """
-        image, placement = letterbox(_pixels(picture), self.manifest.input)
+        image, placement = prepare(_pixels(picture), self.manifest.input)
         outputs = self.session.run(image[None])
-        found = read_outputs(outputs, self.manifest.output).above(self.min_score)
+        found = read_answer(outputs, self.manifest).above(self.min_score)
         return Detections(placement.to_picture(found.boxes), found.scores, found.labels)
 
 
@@ -84,10 +84,27 @@ def load(
     return Detector(opened.session, opened.manifest, shown)
 
 
+def read_answer(
+    outputs: Mapping[str, npt.NDArray[np.generic]], manifest: Manifest
+) -> Detections:
+    """Return what a model answered: of a detector see `read_outputs`.
+
+    What a classifier answers speaks of all that it sees: its best classes, each with a box that
+    is the whole input.
+
+    Raises:
+        EdgeError: If an output has another shape than the manifest promises.
+    """
+    spec = manifest.output
+    if spec.kind == "scores":
+        return _best_classes(outputs[spec.names[0]], manifest)
+    return read_outputs(outputs, spec)
+
+
 def read_outputs(
     outputs: Mapping[str, npt.NDArray[np.generic]], spec: OutputSpec
 ) -> Detections:
-    """Return what a model answered, in pixels of its input.
+    """Return what a detector answered, in pixels of its input.
 
     Args:
         outputs: The outputs by name, as `Runnable.run` gives them.
@@ -116,6 +133,18 @@ def read_outputs(
     return Detections(
         boxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64)
     )
+
+
+def _best_classes(scores: npt.NDArray[np.generic], manifest: Manifest) -> Detections:
+    """Return the classes with the best scores, the best first."""
+    classes = len(manifest.names)
+    if scores.shape != (1, classes):
+        raise EdgeError(f"the scores have shape {scores.shape}, not (1, {classes})")
+    values = np.asarray(scores[0], np.float32)
+    best = np.argsort(-values, kind="stable")[: manifest.output.max_boxes]
+    height, width = manifest.input.size
+    boxes = np.tile(np.array([0, 0, width, height], np.float32), (len(best), 1))
+    return Detections(boxes, values[best], best)
 
 
 def _pixels(

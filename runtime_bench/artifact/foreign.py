@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from runtime_bench.artifact.manifest import (
+    CLASSES_KEPT,
     DETECTION_OUTPUTS,
+    KIND_OF_TASK,
     MODEL_FILE,
     InputSpec,
     Manifest,
     OutputSpec,
+    Task,
     file_entry,
 )
 from runtime_bench.json_fields import MAX_TEXT
@@ -27,7 +31,7 @@ ROW = 6
 def manifest_of_notes(
     model: Path, session: Runnable, *, shape: tuple[int, ...] | None = None
 ) -> Manifest | None:
-    """Return the manifest of a detector that Ultralytics exported; None if it is none.
+    """Return the manifest of a model that Ultralytics exported; None if it is none.
 
     Its notes are names of classes, stride and size (`metadata_props`); from the shape of the
     output follows what it means.
@@ -35,12 +39,16 @@ def manifest_of_notes(
     Args:
         model: The ONNX file.
         session: The same, loaded.
-        shape: Of the input, where a person said it; a detector's is (1, 3, height, width).
+        shape: Of the input, where a person said it: (1, 3, height, width).
     """
     notes = session.metadata
     names, size = _names(notes), _size(notes, session.inputs, shape)
-    output = None if names is None else _output(notes, session.outputs, classes=len(names))
-    if notes.get("task") != "detect" or names is None or size is None or output is None:
+    task = notes.get("task")
+    if task not in KIND_OF_TASK or names is None or size is None:
+        return None
+    read = _scores if task == "classify" else _output
+    output = read(notes, session.outputs, classes=len(names))
+    if output is None or (task == "classify" and size[0] != size[1]):
         return None
     stride = _literal(notes, "stride")
     return Manifest(
@@ -48,8 +56,9 @@ def manifest_of_notes(
         family="ultralytics",
         licence=notes.get("license", UNKNOWN_LICENCE)[:MAX_TEXT],
         names=names,
-        stride=stride if isinstance(stride, int) else 1,
-        input=InputSpec(size=size, name=session.inputs[0].name),
+        task=cast("Task", task),
+        stride=stride if isinstance(stride, int) and task == "detect" else 1,
+        input=_input(session.inputs[0].name, size, task),
         output=output,
         files={MODEL_FILE: file_entry(model)},
     )
@@ -104,6 +113,22 @@ def _output(
     if not suppressed and values in (4 + classes, None):
         return OutputSpec(kind="raw", names=(name,), decoder="yolo")
     return None
+
+
+def _scores(
+    notes: Mapping[str, str], outputs: Sequence[TensorInfo], *, classes: int
+) -> OutputSpec | None:
+    """Return what a classifier gives, whose export ends with a softmax."""
+    if len(outputs) != 1 or outputs[0].shape[1:] not in ((classes,), (None,)):
+        return None
+    return OutputSpec(kind="scores", names=(outputs[0].name,), max_boxes=CLASSES_KEPT)
+
+
+def _input(name: str, size: tuple[int, int], task: str) -> InputSpec:
+    if task == "detect":
+        return InputSpec(size=size, name=name)
+    # As `classify_transforms` of Ultralytics: the shorter side becomes that of the input.
+    return InputSpec(size=size, name=name, resize="crop", antialias=True, shorter_px=size[0])
 
 
 def _literal(notes: Mapping[str, str], key: str) -> object:

@@ -20,10 +20,17 @@ VERSION = 3
 _VERSIONS = (1, 2, VERSION)
 # The first one is what a model comes in.
 PRECISIONS = ("float32", "int8", "float16")
+RESIZES = ("letterbox", "crop")
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
+
+Task = Literal["detect", "classify"]
+TASKS = ("detect", "classify")
+# The best classes of a picture, which top-5 accuracy asks for.
+CLASSES_KEPT = 5
+KIND_OF_TASK = {"detect": ("detections", "raw"), "classify": ("scores",)}
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,6 +50,9 @@ class InputSpec:
 
     Attributes:
         size: (height, width) in pixels.
+        resize: "letterbox": all of the picture is fitted in, as OpenCV resizes; "crop": what
+            lies in its middle, as Pillow resizes, with antialias.
+        shorter_px: For a crop: the shorter side of the picture before the crop.
         pad_value: The grey, 0 to 255, of what the picture does not cover.
         centred: Whether the picture lies in the middle; else at the left top.
         scale_up: Whether a picture smaller than the input is enlarged.
@@ -62,6 +72,7 @@ class InputSpec:
     pad_value: int = 114
     centred: bool = True
     scale_up: bool = True
+    shorter_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,15 +82,16 @@ class OutputSpec:
     Attributes:
         kind: "detections": the outputs are boxes (N, 4), left, top, right, bottom, in pixels of
             the input, scores (N), labels (N). "raw": the output of the head, for `decoder`.
+            "scores": of each class, (1, classes), each in [0, 1].
         names: The names of the outputs, in this order.
         decoder: The name of the numpy decoder for a raw output; None with detections.
         min_score: Detections below it are not in the answer.
         iou: The overlap above which non-maximum suppression removed the lesser box.
-        max_boxes: The most detections of one picture.
+        max_boxes: The most detections, or classes, of one picture.
         multi_label: Whether one box may be answered with several labels.
     """
 
-    kind: Literal["detections", "raw"] = "detections"
+    kind: Literal["detections", "raw", "scores"] = "detections"
     names: tuple[str, ...] = DETECTION_OUTPUTS
     decoder: str | None = None
     min_score: float = 0.001
@@ -119,7 +131,7 @@ class Manifest:
     input: InputSpec
     output: OutputSpec
     files: dict[str, FileEntry]
-    task: str = "detect"
+    task: Task = "detect"
     parity: dict[str, object] = field(default_factory=dict)
     provenance: dict[str, object] = field(default_factory=dict)
     display_score: float = 0.25
@@ -244,11 +256,11 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
     manifest = Manifest(
         model_name=fields.text("model_name"),
         family=fields.text("family"),
-        task=fields.text("task", choices=("detect",)),
+        task=cast("Task", fields.text("task", choices=TASKS)),
         licence=fields.text("licence"),
         names=fields.texts("names", most=_MAX_NAMES),
         stride=fields.integer("stride", least=1, most=1024),
-        input=_read_input(fields.child("input")),
+        input=_read_input(fields.child("input"), version),
         output=_read_output(fields.child("output")),
         files=_read_files(fields),
         parity=fields.mapping("parity"),
@@ -258,6 +270,8 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
         pictures=() if version < 3 else fields.texts("pictures", least=0, most=_MAX_PICTURES),
     )
     fields.finish()
+    if manifest.output.kind not in KIND_OF_TASK[manifest.task]:
+        raise fields.error("output.kind", f"is none of task '{manifest.task}'")
     unlisted = set(manifest.pictures) - set(manifest.files)
     if unlisted:
         raise fields.error("pictures", f"has '{min(unlisted)}', which files does not list")
@@ -269,7 +283,7 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
     return manifest
 
 
-def _read_input(fields: JsonFields) -> InputSpec:
+def _read_input(fields: JsonFields, version: int) -> InputSpec:
     spec = InputSpec(
         name=fields.text("name"),
         size=cast(
@@ -281,15 +295,29 @@ def _read_input(fields: JsonFields) -> InputSpec:
         scale=fields.number("scale", least=1e-6, most=1.0),
         mean=_three(fields, "mean", least=-1e3, most=1e3),
         std=_three(fields, "std", least=1e-6, most=1e3),
-        resize=fields.text("resize", choices=("letterbox",)),
+        resize=fields.text("resize", choices=("letterbox",) if version < 3 else RESIZES),
         interpolation=fields.text("interpolation", choices=("bilinear",)),
-        antialias=fields.flag("antialias", choices=(False,)),
+        antialias=fields.flag("antialias"),
         pad_value=fields.integer("pad_value", least=0, most=255),
         centred=fields.flag("centred"),
         scale_up=fields.flag("scale_up"),
+        shorter_px=None if version < 3 else _read_shorter_side(fields),
     )
     fields.finish()
+    cropped = spec.resize == "crop"
+    if spec.antialias != cropped:
+        value = str(spec.antialias).lower()
+        raise fields.error("antialias", f"is {value}, which resize '{spec.resize}' never is")
+    least_px = max(spec.size) if cropped else 0
+    if cropped != (spec.shorter_px is not None) or (spec.shorter_px or least_px) < least_px:
+        raise fields.error("shorter_px", f"does not fit resize '{spec.resize}' to {spec.size}")
     return spec
+
+
+def _read_shorter_side(fields: JsonFields) -> int | None:
+    if not fields.is_known("shorter_px"):
+        return None
+    return fields.integer("shorter_px", least=1, most=_MAX_SIDE_PX)
 
 
 def _three(
@@ -301,13 +329,13 @@ def _three(
 
 
 def _read_output(fields: JsonFields) -> OutputSpec:
-    kind = fields.text("kind", choices=("detections", "raw"))
+    kind = fields.text("kind", choices=("detections", "raw", "scores"))
     names = fields.texts("names", most=16)
     wanted = len(DETECTION_OUTPUTS) if kind == "detections" else 1
     if len(names) != wanted or len(set(names)) != wanted:
         raise fields.error("names", f"must be {wanted} different names for kind '{kind}'")
     spec = OutputSpec(
-        kind=cast("Literal['detections', 'raw']", kind),
+        kind=cast("Literal['detections', 'raw', 'scores']", kind),
         names=names,
         decoder=_read_decoder(fields, kind),
         min_score=fields.number("min_score", least=0.0, most=1.0),
@@ -323,7 +351,7 @@ def _read_decoder(fields: JsonFields, kind: str) -> str | None:
     if kind == "raw":
         return fields.text("decoder")
     if fields.take("decoder") is not None:
-        raise fields.error("decoder", "must be null for kind 'detections'")
+        raise fields.error("decoder", f"must be null for kind '{kind}'")
     return None
 
 

@@ -55,13 +55,13 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit: half a gigabyte of pixels
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies inside the input of a model.
+    """Where a picture lies inside the input of a model, or beyond its edges.
 
     Attributes:
         picture_size: (height, width) of the picture.
         inner_size: (height, width) of the picture inside the input, in whole pixels: so the two
             sides are not scaled by quite the same factor.
-        left_px: Padding at the left, in pixels of the input.
+        left_px: Padding at the left, in pixels of the input; negative where it is cut off.
         top_px: Padding at the top.
     """
 
@@ -89,6 +89,42 @@ class Placement:
         return np.array([self.left_px, self.top_px, self.left_px, self.top_px], np.float64)
 
 
+def prepare(
+    picture: npt.NDArray[np.uint8], spec: InputSpec
+) -> tuple[npt.NDArray[np.float32], Placement]:
+    """Make a picture the input of a model, in the way that its manifest says.
+
+    Args:
+        picture: (H, W, 3) uint8, red, green, blue.
+        spec: What the model wants.
+
+    Returns:
+        (3, height, width) float32, `(value * scale - mean) / std`, and where the picture lies.
+    """
+    return centre_crop(picture, spec) if spec.resize == "crop" else letterbox(picture, spec)
+
+
+def centre_crop(
+    picture: npt.NDArray[np.uint8], spec: InputSpec
+) -> tuple[npt.NDArray[np.float32], Placement]:
+    """Resize a picture to a shorter side, and cut out its middle; see `prepare`.
+
+    The geometry and the pixels are those of torchvision's `Resize` and `CenterCrop` on a Pillow
+    image.
+    """
+    assert spec.shorter_px is not None, "checked with the manifest"
+    height, width = picture.shape[:2]
+    longer_px = int(spec.shorter_px * max(height, width) / min(height, width))
+    inner = (spec.shorter_px, longer_px) if height <= width else (longer_px, spec.shorter_px)
+    image = Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR)
+    top_px, left_px = (
+        round((whole - wanted) / 2) for whole, wanted in zip(inner, spec.size, strict=True)
+    )
+    box = (left_px, top_px, left_px + spec.size[1], top_px + spec.size[0])
+    placement = Placement((height, width), inner, -left_px, -top_px)
+    return _normalised(np.asarray(image.crop(box)), spec), placement
+
+
 def letterbox(
     picture: npt.NDArray[np.uint8], spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], Placement]:
@@ -110,14 +146,18 @@ def letterbox(
     rows = slice(placement.top_px, placement.top_px + inner[0])
     columns = slice(placement.left_px, placement.left_px + inner[1])
     canvas[rows, columns] = resize_bilinear(picture, inner)
+    return _normalised(canvas, spec), placement
 
+
+def _normalised(canvas: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
+    """Return pixels (H, W, 3) as the model wants their values, (3, H, W)."""
     # A table of the 256 values, so that each is rounded once: 255 / 255 is exactly 1.
     values = np.arange(256, dtype=np.float64)[None, :] * spec.scale
     tables = (values - np.array(spec.mean)[:, None]) / np.array(spec.std)[:, None]
     image = np.empty((3, *spec.size), np.float32)
     for channel, table in enumerate(tables.astype(np.float32)):
         np.take(table, canvas[:, :, channel], out=image[channel], mode="clip")
-    return image, placement
+    return image
 
 
 def place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:

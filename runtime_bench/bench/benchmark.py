@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runtime_bench.accuracy.coco import Accuracy, average_precision
 from runtime_bench.accuracy.prediction_log import PredictionLog
-from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.accuracy.predictions import Scored, detect_all, score
 from runtime_bench.artifact.detector import Detector
 from runtime_bench.artifact.manifest import MODEL_FILE
 from runtime_bench.artifact.opened import Opened, open_artifact
@@ -20,7 +19,7 @@ from runtime_bench.bench.result import (
     DataFacts,
     artifact_facts,
 )
-from runtime_bench.data.dataset import Dataset, match_classes
+from runtime_bench.data.dataset import Dataset, match_model
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import Watch, energy_j
@@ -69,7 +68,7 @@ def run_benchmark(
     machine = describe_machine()
     opened = open_artifact(artifact, settings.session, shapes=dict(settings.shapes))
     session = opened.session
-    matched = None if dataset is None else match_classes(dataset, opened.manifest.names)
+    matched = None if dataset is None else match_model(dataset, opened.manifest)
     pictures = pictures or ([] if matched is None else [one.path for one in matched.pictures])
     seen = choose_inputs([opened], pictures)
     images = inputs_of(opened, seen.pictures)
@@ -168,7 +167,7 @@ def _time_end_to_end(
 
 def _score(
     opened: Opened, dataset: Dataset | None, predictions: Path | None, *, progress: bool
-) -> Accuracy | None:
+) -> Scored | None:
     if dataset is None or not (dataset.labelled or predictions):
         return None
     manifest, run, pictures = opened.manifest, opened.session.run, dataset.pictures
@@ -180,7 +179,7 @@ def _score(
             predictions, names=manifest.names, sha256=sha256, source=dataset.source
         ) as log:
             found = detect_all(run, manifest, pictures, log=log, progress=progress)
-    return average_precision(pictures, found, manifest.names) if dataset.labelled else None
+    return score(dataset, found) if dataset.labelled else None
 
 
 def _data_facts(dataset: Dataset) -> DataFacts:

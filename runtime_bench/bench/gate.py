@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from runtime_bench.accuracy.coco import average_precision
-from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.accuracy.predictions import Scored, detect_all, score
+from runtime_bench.artifact.manifest import Task
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.limits import Limits
 from runtime_bench.bench.result import ArtifactFacts, BenchResult, artifact_facts
-from runtime_bench.data.dataset import Dataset, match_classes
+from runtime_bench.data.dataset import Dataset, match_model
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
@@ -34,6 +34,9 @@ FORMAT = "xprune-edge gate"
 VERSION = 1
 # Without these alike, a stored latency says nothing of this machine.
 ALIKE = ("device", "cpu", "architecture", "cores_available", "governor", "onnxruntime")
+# For each measure of accuracy: the limit on losing it, and on the figure itself.
+MEASURES = {"ap": ("max_ap_drop", "min_ap"), "top1": ("max_top1_drop", "min_top1")}
+MEASURE_OF: dict[Task, str] = {"detect": "ap", "classify": "top1"}
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def run_gate(
     new = _Measured(candidate, settings, dataset)
     old = None if reference is None else _Measured(reference, settings, dataset)
     measured = [one for one in (old, new) if one is not None]
+    _check_measures(limits, new.task)
     seen = choose_inputs([one.opened for one in measured], new.pictures)
     if baseline is not None:
         _check_alike(baseline, new, seen, machine)
@@ -149,11 +153,12 @@ def run_gate(
         arms = [one.runner(seen.pictures) for one in measured]
         looked = timing.look(arms, max_time_s=max_time_s, on_round=on_round)
         times_s, checks = looked.times_s, looked.found
-    facts, old_ap = _compared_with(baseline, old, with_ap=limits.max_ap_drop is not None)
+    dropping = any(name in limits.given for name, _ in MEASURES.values())
+    facts, before = _compared_with(baseline, old, scored=dropping)
     return Gated(
         candidate=new.facts,
         reference=facts,
-        checks=(*checks, *_other_checks(limits, new, old_ap=old_ap)),
+        checks=(*checks, *_other_checks(limits, new, before)),
         provider=new.session.provider,
         threads=new.session.threads,
         latency_input=seen.kind if times_s else None,
@@ -163,13 +168,13 @@ def run_gate(
 
 
 def _compared_with(
-    baseline: BenchResult | None, old: _Measured | None, *, with_ap: bool
-) -> tuple[ArtifactFacts | None, float | None]:
-    """Return what a candidate is compared with, and its AP, if there is any."""
+    baseline: BenchResult | None, old: _Measured | None, *, scored: bool
+) -> tuple[ArtifactFacts | None, Scored | None]:
+    """Return what a candidate is compared with, and its accuracy, if there is any."""
     if baseline is not None:
-        return baseline.artifact, None if baseline.accuracy is None else baseline.accuracy.ap
+        return baseline.artifact, baseline.accuracy
     if old is not None:
-        return old.facts, old.ap if with_ap else None
+        return old.facts, old.accuracy if scored else None
     return None, None
 
 
@@ -186,18 +191,22 @@ def check_request(
         raise UsageError("there is no limit to hold it to; give one, such as --max-slowdown 5%")
     if reference is not None and baseline is not None:
         raise UsageError("--reference and --baseline are two ways to the same; give one")
-    for name in ("max_slowdown", "max_ap_drop"):
+    drops, scores = zip(*MEASURES.values(), strict=True)
+    for name in ("max_slowdown", *drops):
         if name in limits.given and not compared:
             raise UsageError(
                 f"{option(name)} compares, but with nothing; give --reference, another artifact"
             )
-    for name in ("max_ap_drop", "min_ap"):
+    for name in (*drops, *scores):
         if name in limits.given and (dataset is None or not dataset.labelled):
             raise UsageError(f"{option(name)} needs labelled pictures; give them as --data")
-    if "max_ap_drop" in limits.given and baseline is not None and baseline.accuracy is None:
-        raise UsageError(
-            "--max-ap-drop needs an AP, and the baseline has none; make it with bench --data"
-        )
+    for measure, (name, _) in MEASURES.items():
+        known = baseline is None or hasattr(baseline.accuracy, measure)
+        if name in limits.given and not known:
+            raise UsageError(
+                f"{option(name)} needs a figure that the baseline lacks; make it with "
+                "bench --data"
+            )
 
 
 def option(name: str) -> str:
@@ -213,9 +222,11 @@ class _Measured:
     ) -> None:
         self.opened, self.settings = open_artifact(artifact, settings), settings
         self.session, self.facts = self.opened.session, artifact_facts(self.opened)
-        self.matched = (
-            None if dataset is None else match_classes(dataset, self.opened.manifest.names)
-        )
+        self.matched = None if dataset is None else match_model(dataset, self.opened.manifest)
+
+    @property
+    def task(self) -> Task:
+        return "detect" if self.opened.known is None else self.opened.known.task
 
     @property
     def pictures(self) -> list[Path]:
@@ -225,11 +236,10 @@ class _Measured:
         return on_each(self.session.run, inputs_of(self.opened, pictures))
 
     @cached_property
-    def ap(self) -> float:
+    def accuracy(self) -> Scored:
         assert self.matched is not None, "checked with the request"
-        manifest, pictures = self.opened.manifest, self.matched.pictures
-        found = detect_all(self.session.run, manifest, pictures)
-        return average_precision(pictures, found, manifest.names).ap
+        found = detect_all(self.session.run, self.opened.manifest, self.matched.pictures)
+        return score(self.matched, found)
 
     def memory_bytes(self) -> int | None:
         return start_fresh(
@@ -317,15 +327,17 @@ def _check(
     return Check(name, limit, value, interval, outcome)
 
 
-def _other_checks(limits: Limits, new: _Measured, *, old_ap: float | None) -> list[Check]:
+def _other_checks(limits: Limits, new: _Measured, before: Scored | None) -> list[Check]:
     """Return the checks of what has no spread: the same file gives the same figure again."""
     checks = []
-    if limits.max_ap_drop is not None:
-        assert old_ap is not None, "checked with the request"
-        checks.append(_check("max_ap_drop", limits.max_ap_drop, old_ap - new.ap))
-    if limits.min_ap is not None:
-        passed: Outcome = "passed" if new.ap >= limits.min_ap else "regression"
-        checks.append(Check("min_ap", limits.min_ap, new.ap, None, passed))
+    for measure, (drop, least) in MEASURES.items():
+        if drop in limits.given:
+            lost = _figure(before, measure) - _figure(new.accuracy, measure)
+            checks.append(_check(drop, limits.given[drop], lost))
+        if least in limits.given:
+            figure, limit = _figure(new.accuracy, measure), limits.given[least]
+            passed: Outcome = "passed" if figure >= limit else "regression"
+            checks.append(Check(least, limit, figure, None, passed))
     if limits.max_size_mb is not None:
         checks.append(_check("max_size_mb", limits.max_size_mb, new.facts.size_bytes / 1e6))
     if limits.max_memory_mb is not None:
@@ -335,6 +347,22 @@ def _other_checks(limits: Limits, new: _Measured, *, old_ap: float | None) -> li
         else:
             checks.append(_check("max_memory_mb", limits.max_memory_mb, memory / 1e6))
     return checks
+
+
+def _check_measures(limits: Limits, task: Task) -> None:
+    """Refuse a limit on what is no measure of the task."""
+    own = MEASURES[MEASURE_OF[task]]
+    for name in (name for names in MEASURES.values() for name in names):
+        if name in limits.given and name not in own:
+            raise UsageError(
+                f"{option(name)} is for another task; of this model, limit "
+                f"{option(own[0])} or {option(own[1])}"
+            )
+
+
+def _figure(accuracy: Scored | None, measure: str) -> float:
+    figure: float = getattr(accuracy, measure)
+    return figure
 
 
 def _check_alike(

@@ -11,8 +11,10 @@ from runtime_bench.bench.report import UNKNOWN
 WORDS = {
     "max_slowdown": ("latency, change", "{:+.1f} %", 100.0),
     "max_ap_drop": ("AP lost", "{:.4f}", 1.0),
+    "max_top1_drop": ("top-1 accuracy lost", "{:.4f}", 1.0),
     "max_latency_ms": ("median latency", "{:.2f} ms", 1.0),
     "min_ap": ("AP", "{:.4f}", 1.0),
+    "min_top1": ("top-1 accuracy", "{:.4f}", 1.0),
     "max_size_mb": ("size of the model", "{:.1f} MB", 1.0),
     "max_memory_mb": ("peak memory", "{:.0f} MB", 1.0),
 }

@@ -27,16 +27,20 @@ class Limits:
     Attributes:
         max_slowdown: By what share of the reference's median latency it may be slower.
         max_ap_drop: How much AP it may lose, in AP.
+        max_top1_drop: The same of a classifier's top-1 accuracy.
         max_latency_ms: Its median latency.
         min_ap: Its AP.
+        min_top1: Its top-1 accuracy.
         max_size_mb: Of the model file, in megabytes of a million bytes.
         max_memory_mb: Peak resident memory of loading and running it.
     """
 
     max_slowdown: float | None = None
     max_ap_drop: float | None = None
+    max_top1_drop: float | None = None
     max_latency_ms: float | None = None
     min_ap: float | None = None
+    min_top1: float | None = None
     max_size_mb: float | None = None
     max_memory_mb: float | None = None
 

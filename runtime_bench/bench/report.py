@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runtime_bench.accuracy.top_k import ClassAccuracy
 from runtime_bench.timing.statistics import by_minute, percentile
 
 if TYPE_CHECKING:
-    from runtime_bench.accuracy.coco import Accuracy
+    from runtime_bench.accuracy.predictions import Scored
     from runtime_bench.artifact.manifest import Manifest
     from runtime_bench.bench.result import BenchResult
     from runtime_bench.bench.side_by_side import SideBySide
@@ -36,7 +37,7 @@ def bench_rows(result: BenchResult) -> Rows:
     if result.accuracy is not None:
         rows += accuracy_rows(result.accuracy)
     elif result.data is not None:
-        rows.append(("AP@[.50:.95]", "not measured: the data has no labels"))
+        rows.append(("accuracy", "not measured: the data has no labels"))
     rows.append(("latency", _latency_text(result.latency)))
     if result.latency_input == "noise":
         rows.append(("", "of inputs made up from their shapes"))
@@ -96,8 +97,15 @@ def _process_rows(result: BenchResult) -> Rows:
     return rows
 
 
-def accuracy_rows(scored: Accuracy) -> Rows:
-    """Return the rows (what, figure) of average precision."""
+def accuracy_rows(scored: Scored) -> Rows:
+    """Return the rows (what, figure) of average precision, or of top-1 and top-5 accuracy."""
+    if isinstance(scored, ClassAccuracy):
+        low, high = scored.top1_interval
+        count = _count(scored.pictures, "picture")
+        return [
+            ("top-1", f"{scored.top1:.4f} ({low:.4f} to {high:.4f} with 95 %, of {count})"),
+            ("top-5", f"{scored.top5:.4f}"),
+        ]
     of = f"{_count(scored.pictures, 'picture')}, {_count(scored.boxes, 'box', 'boxes')}"
     return [
         ("AP@[.50:.95]", f"{scored.ap:.4f} (of {of})"),

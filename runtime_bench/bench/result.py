@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from runtime_bench.accuracy.coco import Accuracy
+from runtime_bench.accuracy.predictions import Scored
 from runtime_bench.artifact.manifest import MODEL_FILE, file_entry
 from runtime_bench.artifact.opened import Opened
 from runtime_bench.bench.doubts import Doubt
@@ -144,7 +144,7 @@ class BenchResult:
     machine: dict[str, object]
     data: DataFacts | None
     latency_input: LatencyInput
-    accuracy: Accuracy | None
+    accuracy: Scored | None
     latency: LatencySamples
     end_to_end: LatencySamples | None
     load_time_s: float

@@ -7,6 +7,8 @@ import math
 from typing import Any, cast
 
 from runtime_bench.accuracy.coco import Accuracy
+from runtime_bench.accuracy.predictions import Scored
+from runtime_bench.accuracy.top_k import ClassAccuracy
 from runtime_bench.bench.doubts import Doubt
 from runtime_bench.bench.result import (
     FORMAT,
@@ -249,23 +251,42 @@ def _read_data(parent: JsonFields) -> DataFacts:
     return data
 
 
-def _read_accuracy(parent: JsonFields) -> Accuracy:
+def _read_accuracy(parent: JsonFields) -> Scored:
     fields = parent.child("accuracy")
-    by_class: dict[str, float] = {}
-    for name, value in fields.mapping("ap_by_class").items():
-        if not _is_number(value, 1.0):
-            raise fields.error("ap_by_class", "must have numbers from 0 to 1")
-        by_class[name] = float(cast("float", value))
-    accuracy = Accuracy(
+    accuracy = _read_top(fields) if "top1" in fields.left() else _read_ap(fields)
+    fields.finish()
+    return accuracy
+
+
+def _read_ap(fields: JsonFields) -> Accuracy:
+    return Accuracy(
         ap=fields.number("ap", least=0, most=1),
         ap50=fields.number("ap50", least=0, most=1),
         ap75=fields.number("ap75", least=0, most=1),
-        ap_by_class=by_class,
+        ap_by_class=_read_shares(fields, "ap_by_class"),
         pictures=fields.integer("pictures", least=1, most=MOST_COUNTED),
         boxes=fields.integer("boxes", least=1, most=MOST_COUNTED),
     )
-    fields.finish()
-    return accuracy
+
+
+def _read_top(fields: JsonFields) -> ClassAccuracy:
+    low, high = fields.numbers("top1_interval", count=2, least=0, most=1)
+    return ClassAccuracy(
+        top1=fields.number("top1", least=0, most=1),
+        top1_interval=(low, high),
+        top5=fields.number("top5", least=0, most=1),
+        top1_by_class=_read_shares(fields, "top1_by_class"),
+        pictures=fields.integer("pictures", least=1, most=MOST_COUNTED),
+    )
+
+
+def _read_shares(fields: JsonFields, key: str) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for name, value in fields.mapping(key).items():
+        if not _is_number(value, 1.0):
+            raise fields.error(key, "must have numbers from 0 to 1")
+        shares[name] = float(cast("float", value))
+    return shares
 
 
 def _read_samples(parent: JsonFields, key: str) -> LatencySamples:

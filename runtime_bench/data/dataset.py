@@ -7,15 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime_bench.artifact.manifest import Manifest, Task
 from runtime_bench.artifact.preprocess import read_picture
+from runtime_bench.data.class_folder import (
+    DELIMITERS,
+    class_folders,
+    read_class_folders,
+    read_class_table,
+)
 from runtime_bench.data.coco_json import read_coco
-from runtime_bench.data.picture_folder import read_folder
+from runtime_bench.data.picture_folder import list_pictures, read_folder
 from runtime_bench.data.pictures import Dataset, FaultLog, Picture, shown
 from runtime_bench.data.yolo_yaml import read_yolo
 from runtime_bench.errors import EdgeError
 from runtime_bench.progress import track
 
-__all__ = ["Dataset", "Picture", "match_classes", "read_dataset", "verify_pictures"]
+__all__ = [
+    "Dataset",
+    "Picture",
+    "match_classes",
+    "match_model",
+    "read_dataset",
+    "verify_pictures",
+]
+
+
+_OTHER_TASK: dict[Task, str] = {
+    "detect": "its labels are classes of whole pictures, and the model finds boxes; pass "
+    "a COCO .json, an Ultralytics .yaml, or a plain folder of pictures",
+    "classify": "its labels are boxes, and the model gives classes of whole pictures; pass a "
+    "folder for each class, or a .csv of pictures and classes",
+}
 
 
 def read_dataset(
@@ -25,9 +47,11 @@ def read_dataset(
 
     Args:
         source: A COCO JSON (pictures in `images/` beside it or beside its folder), an
-            Ultralytics data.yaml, or a folder of pictures, which then have no labels.
+            Ultralytics data.yaml, or a folder of pictures, which then have no labels. Of
+            pictures with a class as a whole: a folder with one for each class, or a CSV or TSV
+            file of pictures and classes.
         images_dir: Where the pictures of a COCO JSON lie, if elsewhere.
-        split: Which part of a data.yaml: train, val or test. The others have no parts.
+        split: Which part of a data.yaml, or of folders for classes: train, val or test.
         skip_bad: List a faulty picture or box in `skipped` and go on, instead of raising.
 
     Raises:
@@ -39,17 +63,25 @@ def read_dataset(
     if images_dir is not None and suffix != ".json":
         raise EdgeError(f"{source}: --images-dir goes with a COCO JSON only; leave it out")
     if source.is_dir():
-        dataset = read_folder(source, faults)
+        classes = class_folders(source, split=split)
+        in_it = list_pictures(source, recursive=False)
+        dataset = (
+            read_class_folders(source, classes, faults)
+            if classes and not in_it
+            else read_folder(source, faults)
+        )
     elif not source.exists():
         raise EdgeError(f"{source}: no such file or folder; check the path of the data set")
     elif suffix == ".json":
         dataset = read_coco(source, images_dir=images_dir, faults=faults)
     elif suffix in (".yaml", ".yml"):
         dataset = read_yolo(source, split=split, faults=faults)
+    elif suffix in DELIMITERS:
+        dataset = read_class_table(source, faults)
     else:
         raise EdgeError(
-            f"{source}: not a data set by its name; "
-            "pass a COCO .json, an Ultralytics .yaml, or a folder of pictures"
+            f"{source}: not a data set by its name; pass a COCO .json, an Ultralytics .yaml, a "
+            "folder of pictures, or, with their classes, a folder for each or a .csv"
         )
     return _not_empty(dataset)
 
@@ -78,12 +110,22 @@ def verify_pictures(
     return _not_empty(replace(dataset, pictures=tuple(good), skipped=skipped))
 
 
-def match_classes(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
+def match_model(dataset: Dataset, manifest: Manifest) -> Dataset:
+    """Return the data set with labels that index a model's classes; see `match_classes`."""
+    return match_classes(dataset, manifest.names, task=manifest.task)
+
+
+def match_classes(
+    dataset: Dataset, names: tuple[str, ...], *, task: Task = "detect"
+) -> Dataset:
     """Return the data set with labels that index `names`; classes are matched by name.
 
     Raises:
-        EdgeError: If a box belongs to a class that is not among `names`.
+        EdgeError: If a label is of a class that is not among `names`, or labels are for another
+            task than the model's.
     """
+    if dataset.labelled and dataset.task != task:
+        raise EdgeError(f"{dataset.source}: {_OTHER_TASK[task]}")
     if dataset.names == names:
         return dataset
     index = {name: label for label, name in reversed(list(enumerate(names)))}

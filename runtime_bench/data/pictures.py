@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 
 Boxes = npt.NDArray[np.float32]
@@ -26,7 +27,8 @@ class Picture:
         name: What the data set calls it; unique within its data set.
         path: Where the file lies.
         size: (height, width) in pixels, the EXIF orientation applied.
-        boxes: (N, 4) float32, left, top, right, bottom, in pixels of the picture.
+        boxes: (N, 4) float32, left, top, right, bottom, in pixels of the picture. A picture
+            with a class as a whole has one box, which is all of it.
         labels: (N,) int64, indices into the names of the data set.
         crowd: (N,) bool, True where one box stands for a whole group (COCO's `iscrowd`).
     """
@@ -49,6 +51,7 @@ class Dataset:
         pictures: In the order of the source; pictures without a box are kept.
         labelled: Whether the source says what is in the pictures.
         skipped: One "file: reason" for each picture or box that was left out.
+        task: What the labels are for: "detect" boxes, or "classify" whole pictures.
     """
 
     source: str
@@ -56,6 +59,7 @@ class Dataset:
     pictures: tuple[Picture, ...]
     labelled: bool
     skipped: tuple[str, ...] = ()
+    task: Task = "detect"
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.artifact.opened import Opened
-from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.runtime.feeds import Feed, made_up_feed
 
 MOST_PICTURES = 50
@@ -84,7 +84,7 @@ def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:
     chosen = pictures[: min(MOST_PICTURES, fitting)]
     if not chosen:
         return [_made_up_image(spec)]
-    return [letterbox(read_picture(path), spec)[0][None] for path in chosen]
+    return [prepare(read_picture(path), spec)[0][None] for path in chosen]
 
 
 def on_each(run: Callable[[Item], object], images: Sequence[Item]) -> Callable[[], object]:

@@ -62,6 +62,16 @@ def detections_model() -> bytes:
     return _model(nodes, constants, outputs)
 
 
+def scores_model() -> bytes:
+    """Return a classifier: output0 (1, 3), the score of each class."""
+    helper = _helper()
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["means"], name="means"),
+        helper.make_node("Flatten", ["means"], ["output0"], name="output0"),
+    ]
+    return _model(nodes, {}, {"output0": ("float", [1, 3])})
+
+
 def convolutions_model() -> bytes:
     """Return two convolutions with SiLU and ReLU, called as the exporters call them."""
     helper = _helper()
@@ -104,6 +114,26 @@ def write_artifact(folder: Path, *, raw: bool) -> Path:
         stride=32,
         input=InputSpec(size=SIZE),
         output=output,
+        files={MODEL_FILE: file_entry(model)},
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def write_classifier(folder: Path) -> Path:
+    """Write the artifact of `scores_model`, and return its folder."""
+    folder.mkdir()
+    model = folder / MODEL_FILE
+    model.write_bytes(scores_model())
+    manifest = Manifest(
+        model_name="tiny-cls",
+        family="resnet",
+        task="classify",
+        licence="Apache-2.0",
+        names=NAMES,
+        stride=1,
+        input=InputSpec(size=SIZE, resize="crop", antialias=True, shorter_px=64),
+        output=OutputSpec(kind="scores", names=("output0",), max_boxes=5),
         files={MODEL_FILE: file_entry(model)},
     )
     write_manifest(folder, manifest)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from exporters.metadata import package_version
+from runtime_bench.accuracy.coco import Accuracy
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.detector import load
 from runtime_bench.artifact.manifest import file_entry, read_manifest, write_manifest
@@ -172,7 +173,7 @@ def _side(
     size: tuple[int, int],
 ) -> dict[str, object]:
     network = detector.network
-    assert result.accuracy is not None
+    assert isinstance(result.accuracy, Accuracy)
     return {
         "ap": result.accuracy.ap,
         "ap50": result.accuracy.ap50,

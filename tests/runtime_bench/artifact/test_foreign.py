@@ -142,6 +142,37 @@ def test_what_tells_nothing_can_be_timed_and_no_more(save: Save, notes: dict[str
         assert opened.manifest
 
 
+SCORES = np.array([[0.25, 0.75]], np.float32)
+OF_CLASSES = {**NOTES, "task": "classify", "imgsz": "[64, 64]"}
+
+
+def test_a_classifier_is_read_by_its_notes(save: Save) -> None:
+    """Its input is what lies in the middle of a picture, and the best class comes first."""
+    classify = load(save(SCORES, OF_CLASSES, side=(1, 3, 64, 64)), min_score=0.0)
+
+    found = classify(np.zeros((64, 128, 3), np.uint8))
+
+    spec = classify.manifest.input
+    assert (classify.manifest.task, spec.resize, spec.shorter_px) == ("classify", "crop", 64)
+    assert (found.labels.tolist(), found.scores.tolist()) == ([1, 0], [0.75, 0.25])
+    np.testing.assert_allclose(found.boxes, [[32, 0, 96, 64]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "notes", "side"),
+    [
+        (SCORES, {**OF_CLASSES, "imgsz": "[32, 64]"}, (1, 3, 32, 64)),  # it may be stretched
+        (np.zeros((1, 3), np.float32), OF_CLASSES, (1, 3, 64, 64)),
+        (SCORES, {**OF_CLASSES, "task": "segment"}, (1, 3, 64, 64)),
+    ],
+)
+def test_a_classifier_that_is_not_understood_is_timed(
+    save: Save, value: np.ndarray[Any, Any], notes: dict[str, str], side: Sequence[object]
+) -> None:
+    """Another count of classes, another task, or a side that says nothing of the crop."""
+    assert open_artifact(save(value, notes, side=side)).known is None
+
+
 def test_several_inputs_are_made_up(save: Save) -> None:
     """By their names, each of its type."""
     opened = open_artifact(save(HEAD, NOTES, more_inputs=["tokens"]))

@@ -13,7 +13,13 @@ from PIL import Image
 
 from runtime_bench.artifact import preprocess
 from runtime_bench.artifact.manifest import InputSpec
-from runtime_bench.artifact.preprocess import letterbox, place, read_picture, rgb_pixels
+from runtime_bench.artifact.preprocess import (
+    letterbox,
+    place,
+    prepare,
+    read_picture,
+    rgb_pixels,
+)
 from runtime_bench.errors import EdgeError
 
 SIDES = st.integers(1, 700)
@@ -255,3 +261,34 @@ def test_a_folder_is_no_picture(tmp_path):
 def test_pixels_of_an_image_in_memory(pixels):
     """A Pillow image without a file gives the same pixels."""
     assert np.array_equal(rgb_pixels(Image.fromarray(pixels)), pixels)
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("picture_size", [(256, 256), (300, 501), (777, 401), (31, 90), (9, 7)])
+@pytest.mark.parametrize(("size", "shorter_px"), [(224, 256), (64, 64), (224, 232)])
+def test_a_crop_is_torchvisions(picture_size, size, shorter_px):
+    """The preset of its classifiers: resize, crop the middle, then mean and deviation."""
+    from torchvision.transforms._presets import ImageClassification
+
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (*picture_size, 3), dtype=np.uint8)
+    preset = ImageClassification(crop_size=size, resize_size=shorter_px)
+    spec = InputSpec(
+        size=(size, size),
+        resize="crop",
+        antialias=True,
+        shorter_px=shorter_px,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+    image, placement = prepare(picture, spec)
+
+    wanted = preset(Image.fromarray(picture)).numpy()
+    np.testing.assert_allclose(image, wanted, atol=1e-6)
+    # The middle of what the model sees is the middle of the picture, to a pixel of the input.
+    middle = placement.to_picture([[size / 2 - 1, size / 2 - 1, size / 2 + 1, size / 2 + 1]])[0]
+    height, width = picture_size
+    step = min(picture_size) / shorter_px
+    assert abs(middle[[0, 2]].mean() - width / 2) <= step
+    assert abs(middle[[1, 3]].mean() - height / 2) <= step
