@@ -24,12 +24,13 @@ from runtime_bench.machine.description import describe_machine
 from runtime_bench.machine.readings import Reading
 from runtime_bench.machine.watch import Watch, energy_j
 from runtime_bench.progress import time_bar
+from runtime_bench.runtime.engine_cache import engine_cache
 from runtime_bench.runtime.feeds import Feed
 from runtime_bench.runtime.profile import NodeTimes, node_times_apart
 from runtime_bench.runtime.runnable import Runnable
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.fresh_start import FreshStart, start_fresh
-from runtime_bench.timing.inputs import MOST_PICTURES, choose_inputs, inputs_of, on_each
+from runtime_bench.timing.inputs import MOST_PICTURES, choose_inputs, in_turn, inputs_of
 from runtime_bench.timing.latency import LatencySamples, measure_latency, time_once
 from runtime_bench.timing.overhead import harness_overhead_s
 from runtime_bench.timing.throughput import Throughput, measure_throughput
@@ -65,17 +66,32 @@ def run_benchmark(
             picture cannot be read, or the data has a class that the artifact lacks.
     """
     settings = settings or BenchSettings()
-    machine = describe_machine()
-    opened = open_artifact(artifact, settings.session, shapes=dict(settings.shapes))
-    session = opened.session
+    with engine_cache(settings.session) as running:
+        opened = open_artifact(artifact, running, shapes=dict(settings.shapes))
+        return _measure(
+            opened, running, settings, dataset, pictures, predictions, progress=progress
+        )
+
+
+def _measure(
+    opened: Opened,
+    running: SessionSettings,
+    settings: BenchSettings,
+    dataset: Dataset | None,
+    pictures: Sequence[Path],
+    predictions: Path | None,
+    *,
+    progress: bool,
+) -> BenchResult:
+    machine, session = describe_machine(), opened.session
     matched = None if dataset is None else match_model(dataset, opened.manifest)
     pictures = pictures or ([] if matched is None else [one.path for one in matched.pictures])
     seen = choose_inputs([opened], pictures)
     images = inputs_of(opened, seen.pictures)
     first_run_s = time_once(lambda: session.run(images[0]))
     latency, readings = _time_model(session, images, settings, progress=progress)
-    nodes = _profile(opened.model, images, settings)
-    started = _start(opened, settings.session)
+    nodes = _profile(opened.model, images, settings, running)
+    started = _start(opened, running)
     return BenchResult(
         artifact=artifact_facts(opened),
         settings=settings,
@@ -89,12 +105,13 @@ def run_benchmark(
         end_to_end=_time_end_to_end(opened, pictures, settings),
         accuracy=_score(opened, matched, predictions, progress=progress),
         load_time_s=session.load_time_s,
+        build_time_s=session.build_time_s,
         first_run_s=first_run_s,
         peak_memory_bytes=started.peak_bytes,
         providers=nodes.by_provider,
         profile=nodes if settings.profile else None,
         fresh_start=started,
-        fresh_without_arena=_start(opened, replace(settings.session, arena=False)),
+        fresh_without_arena=_start(opened, replace(running, arena=False)),
         overhead_s=harness_overhead_s(threads=session.threads),
         throughput=_time_streams(session, images, settings),
         energy_j=_energy_of_one(readings, latency),
@@ -115,7 +132,7 @@ def _time_model(
             show(total_s, "")
 
         samples = measure_latency(
-            on_each(session.run, images),
+            in_turn(session, images),
             warmup_runs=settings.warmup_runs,
             most_warmup_s=settings.most_warmup_s,
             min_runs=settings.min_runs,
@@ -127,9 +144,11 @@ def _time_model(
     return samples, tuple(watch.readings)
 
 
-def _profile(model: Path, images: Sequence[Feed], settings: BenchSettings) -> NodeTimes:
+def _profile(
+    model: Path, images: Sequence[Feed], settings: BenchSettings, running: SessionSettings
+) -> NodeTimes:
     runs = RUNS_OF_A_PROFILE if settings.profile else PROFILED_RUNS
-    return node_times_apart(model, images, settings.session, runs=runs)
+    return node_times_apart(model, images, running, runs=runs)
 
 
 def _start(opened: Opened, settings: SessionSettings) -> FreshStart:
@@ -147,7 +166,7 @@ def _time_streams(
 ) -> Throughput | None:
     if settings.streams is None:
         return None
-    runs = [on_each(session.run, images) for _ in range(settings.streams)]
+    runs = [in_turn(session, images) for _ in range(settings.streams)]
     return measure_throughput(runs, time_s=settings.min_time_s)
 
 

@@ -22,10 +22,11 @@ from runtime_bench.bench.result import ArtifactFacts, BenchResult, artifact_fact
 from runtime_bench.data.dataset import Dataset, match_model
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.description import describe_machine
+from runtime_bench.runtime.engine_cache import engine_cache
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
 from runtime_bench.timing.fresh_start import start_fresh
-from runtime_bench.timing.inputs import LatencyInput, TimedOn, choose_inputs, inputs_of, on_each
+from runtime_bench.timing.inputs import LatencyInput, TimedOn, choose_inputs, in_turn, inputs_of
 from runtime_bench.timing.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
 
 Outcome = Literal["passed", "regression", "undecided"]
@@ -220,7 +221,9 @@ class _Measured:
     def __init__(
         self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
     ) -> None:
-        self.opened, self.settings = open_artifact(artifact, settings), settings
+        self.settings = settings
+        with engine_cache(settings) as running:
+            self.opened = open_artifact(artifact, running)
         self.session, self.facts = self.opened.session, artifact_facts(self.opened)
         self.matched = None if dataset is None else match_model(dataset, self.opened.manifest)
 
@@ -233,7 +236,7 @@ class _Measured:
         return [] if self.matched is None else [one.path for one in self.matched.pictures]
 
     def runner(self, pictures: Sequence[Path]) -> Callable[[], object]:
-        return on_each(self.session.run, inputs_of(self.opened, pictures))
+        return in_turn(self.session, inputs_of(self.opened, pictures))
 
     @cached_property
     def accuracy(self) -> Scored:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runtime_bench.accuracy.top_k import ClassAccuracy
+from runtime_bench.runtime.providers import has_own_memory
 from runtime_bench.timing.statistics import by_minute, percentile
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ MOST_BURST_MINUTES = 2
 MOST_LINES = 20
 
 
+# What was timed, where it was not the given pictures.
+_INPUT_WORDS = {
+    "noise": "of inputs made up from their shapes",
+    "stored pictures": "of the pictures that came with it",
+    "grey and noise": "of a made-up picture (grey and noise); pass --data",
+}
+
+
 def bench_rows(result: BenchResult) -> Rows:
     """Return the rows (what, figure) of a benchmark's table."""
     artifact = result.artifact
@@ -39,19 +48,16 @@ def bench_rows(result: BenchResult) -> Rows:
     elif result.data is not None:
         rows.append(("accuracy", "not measured: the data has no labels"))
     rows.append(("latency", _latency_text(result.latency)))
-    if result.latency_input == "noise":
-        rows.append(("", "of inputs made up from their shapes"))
-    elif result.latency_input == "stored pictures":
-        rows.append(("", "of the pictures that came with it"))
-    elif result.latency_input != "pictures":
-        rows.append(("", f"of a made-up picture ({result.latency_input}); pass --data"))
+    if result.latency_input in _INPUT_WORDS:
+        rows.append(("", _INPUT_WORDS[result.latency_input]))
+    if has_own_memory(result.provider):
+        rows.append(("", "of the device alone: input and output stay in its memory"))
     rows += _sustained_rows(result)
     if result.throughput is not None:
         streams = _count(result.throughput.streams, "stream")
         rows.append(("throughput", f"{result.throughput.per_second:.1f} a second, {streams}"))
     if result.end_to_end is not None:
         rows.append(("file to boxes", _latency_text(result.end_to_end)))
-    rows.append(("load, first run", f"{ms(result.load_time_s)}, {ms(result.first_run_s)}"))
     rows += _process_rows(result)
     if result.data is not None and result.data.skipped:
         rows.append(("skipped", _count(len(result.data.skipped), "entry", "entries")))
@@ -77,7 +83,9 @@ def _sustained_rows(result: BenchResult) -> Rows:
 
 def _process_rows(result: BenchResult) -> Rows:
     """Return what is of the process and the machine rather than of one inference."""
-    rows: Rows = []
+    rows = [("load, first run", f"{ms(result.load_time_s)}, {ms(result.first_run_s)}")]
+    if result.build_time_s is not None:
+        rows.append(("", f"and {result.build_time_s:.1f} s to build its engine, once"))
     text = megabytes(result.peak_memory_bytes)
     if result.fresh_start is not None:
         start = result.fresh_start

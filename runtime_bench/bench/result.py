@@ -134,6 +134,7 @@ class BenchResult:
         throughput: Of several streams; None where it was not asked for.
         readings: The state of the machine before, during and after the timed runs.
         doubts: Why the figures may not hold.
+        build_time_s: To build what a file is run by, where the provider builds something.
         latency_pictures: SHA-256 of what the timed runs saw, if it came with the artifact.
     """
 
@@ -160,6 +161,7 @@ class BenchResult:
     readings: tuple[Reading, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     latency_pictures: tuple[str, ...] = ()
+    build_time_s: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the content of a result file; statistics are there for people to read."""
@@ -181,6 +183,7 @@ class BenchResult:
             "end_to_end_s": self.end_to_end and asdict(self.end_to_end.statistics),
             "end_to_end_samples_s": self.end_to_end and _samples_to_json(self.end_to_end),
             "load_time_s": self.load_time_s,
+            "build_time_s": self.build_time_s,
             "first_run_s": self.first_run_s,
             "peak_memory_bytes": self.peak_memory_bytes,
             "fresh_start": self.fresh_start and asdict(self.fresh_start),

@@ -82,6 +82,7 @@ def _read_later(fields: JsonFields) -> dict[str, Any]:
     return {
         "providers": _read_providers(fields) if known("providers") else None,
         **{key: _read_start(fields, key) if known(key) else None for key in STARTS},
+        "build_time_s": _time(fields, "build_time_s") if known("build_time_s") else None,
         "overhead_s": _time(fields, "overhead_s") if known("overhead_s") else None,
         "energy_j": (
             fields.number("energy_j", least=0, most=MOST_COUNTED) if known("energy_j") else None

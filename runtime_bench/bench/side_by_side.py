@@ -10,8 +10,9 @@ from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.result import ArtifactFacts, artifact_facts
 from runtime_bench.errors import UsageError
 from runtime_bench.machine.description import describe_machine
+from runtime_bench.runtime.engine_cache import engine_cache
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import LatencyInput, choose_inputs, inputs_of, on_each
+from runtime_bench.timing.inputs import LatencyInput, choose_inputs, in_turn, inputs_of
 from runtime_bench.timing.looks import Looked, Standing, Verdict, look_in_turn, standings_of
 
 FORMAT = "xprune-edge comparison"
@@ -110,9 +111,10 @@ def compare_artifacts(
     # Threads that wait actively would eat the cores of the session whose turn it is.
     settings = replace(session or SessionSettings(), spinning=False)
     machine = describe_machine()
-    opened = [open_artifact(artifact, settings) for artifact in artifacts]
+    with engine_cache(settings) as running:
+        opened = [open_artifact(artifact, running) for artifact in artifacts]
     seen = choose_inputs(opened, pictures)
-    arms = [on_each(one.session.run, inputs_of(one, seen.pictures)) for one in opened]
+    arms = [in_turn(one.session, inputs_of(one, seen.pictures)) for one in opened]
     compared = look_in_turn(
         arms,
         standings_of,

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class EngineCache:
+    """Options of a provider that builds an engine for each model, and can keep it.
+
+    Attributes:
+        path_option: Names the folder.
+        switch: What has it use that folder.
+    """
+
+    path_option: str
+    switch: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -17,19 +30,27 @@ class Provider:
         comes_with: What to install for it, in words.
         threads_option: Its own option for how many threads compute; None where onnxruntime's
             threads do, or none of ours.
+        memory: The memory that it computes in, by onnxruntime's name, where that is not the
+            machine's own: what goes in and comes out is then copied.
+        engine_cache: Where it keeps engines; None for a provider that builds none.
     """
 
     name: str
     comes_with: str
     threads_option: str | None = None
+    memory: str | None = None
+    engine_cache: EngineCache | None = None
 
 
 CPU = "cpu"
 PROVIDERS = {
     CPU: Provider("CPUExecutionProvider", "pip install onnxruntime"),
-    "cuda": Provider("CUDAExecutionProvider", "pip install onnxruntime-gpu"),
+    "cuda": Provider("CUDAExecutionProvider", "pip install onnxruntime-gpu", memory="cuda"),
     "tensorrt": Provider(
-        "TensorrtExecutionProvider", "pip install onnxruntime-gpu, and NVIDIA TensorRT"
+        "TensorrtExecutionProvider",
+        "pip install onnxruntime-gpu, and NVIDIA TensorRT",
+        memory="cuda",
+        engine_cache=EngineCache("trt_engine_cache_path", {"trt_engine_cache_enable": "1"}),
     ),
     "openvino": Provider(
         "OpenVINOExecutionProvider", "pip install onnxruntime-openvino", "num_of_threads"
@@ -58,6 +79,11 @@ def find_provider(name: str) -> Provider:
     except KeyError:
         known = ", ".join(PROVIDERS)
         raise UsageError(f"no provider is called '{name}'; there are: {known}") from None
+
+
+def has_own_memory(name: str) -> bool:
+    """Tell whether a provider, by onnxruntime's name, computes in a memory of its own."""
+    return any(one.name == name and one.memory is not None for one in PROVIDERS.values())
 
 
 def read_options(entries: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ this and a function like `session.open_session`; what opens a model for everyone
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -40,8 +40,15 @@ class Runnable(Protocol):
         """Seconds from the file to a model that can run."""
 
     @property
+    def build_time_s(self) -> float | None:
+        """Seconds to build what the loaded file is run by; None where nothing is built."""
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """The notes in the file."""
 
     def run(self, feed: Feed) -> Mapping[str, npt.NDArray[np.generic]]:
         """Run the model once; see `session.Session.run`."""
+
+    def ready(self, feed: Feed) -> Callable[[], object]:
+        """Return a call that runs it on a feed; see `session.Session.ready`."""

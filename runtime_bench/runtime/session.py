@@ -68,18 +68,27 @@ class Session:
         provider: The execution provider that really runs, by onnxruntime's name.
         threads: Threads inside one operation.
         load_time_s: Seconds from the file to a session that can run.
+        build_time_s: Seconds of the first such load, where an engine is built in it and kept;
+            None for a provider that builds none.
         metadata: The `metadata_props` of the file.
     """
 
     def __init__(
-        self, session: ort.InferenceSession, *, threads: int, load_time_s: float
+        self,
+        session: ort.InferenceSession,
+        *,
+        threads: int,
+        load_time_s: float,
+        build_time_s: float | None = None,
+        memory: str | None = None,
     ) -> None:
         self._session = session
         self.inputs = tuple(_tensor_info(value) for value in session.get_inputs())
         self.outputs = tuple(_tensor_info(value) for value in session.get_outputs())
         self.provider: str = session.get_providers()[0]
         self.threads = threads
-        self.load_time_s = load_time_s
+        self.load_time_s, self.build_time_s = load_time_s, build_time_s
+        self._memory = memory
         self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._output_names = [output.name for output in self.outputs]
 
@@ -95,13 +104,42 @@ class Session:
         Raises:
             EdgeError: If the model refuses the input (the wrong shape or type).
         """
-        named = feed if isinstance(feed, Mapping) else {self.inputs[0].name: feed}
+        named = self._named(feed)
         try:
             arrays = self._session.run(self._output_names, named)
         except _REFUSALS as error:
-            given = ", ".join(f"{array.dtype} {array.shape}" for array in named.values())
-            raise EdgeError(f"the model cannot run on {given}: {_first_line(error)}") from error
+            raise _refused(named, error) from error
         return dict(zip(self._output_names, arrays, strict=True))
+
+    def ready(self, feed: Feed) -> Callable[[], object]:
+        """Return a call that runs the model on a feed, for timing.
+
+        Where the provider computes in a memory of its own, the feed is copied there now, what
+        comes out stays there, and the call ends when the device is done: so its time is that of
+        the device. Elsewhere it is `run`.
+        """
+        if self._memory is None:
+            return lambda: self.run(feed)
+        binding, session = self._session.io_binding(), self._session
+        named = self._named(feed)
+        for name, array in named.items():
+            there = ort.OrtValue.ortvalue_from_numpy(array, self._memory, 0)
+            binding.bind_ortvalue_input(name, there)
+        for name in self._output_names:
+            binding.bind_output(name, self._memory)
+
+        def run_there() -> object:
+            try:
+                session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
+            except _REFUSALS as error:
+                raise _refused(named, error) from error
+            return binding
+
+        return run_there
+
+    def _named(self, feed: Feed) -> Mapping[str, npt.NDArray[np.generic]]:
+        return feed if isinstance(feed, Mapping) else {self.inputs[0].name: feed}
 
     def end_profiling(self) -> Path:
         """Stop profiling and return the file that onnxruntime wrote."""
@@ -132,26 +170,43 @@ def open_session(
     options = _session_options(settings, threads)
     if isinstance(model, Path) and not model.is_file():
         raise EdgeError(f"{what} does not exist; name an ONNX file")
-    start_s = clock()
-    try:
-        session = ort.InferenceSession(
-            str(model) if isinstance(model, Path) else model,
-            options,
-            providers=[(provider.name, _provider_options(provider, settings, threads))],
-            enable_fallback=0,  # else a failing provider is replaced by another one
-        )
-    except _REFUSALS as error:
-        raise EdgeError(
-            f"{what} cannot be loaded as an ONNX model: {_first_line(error)}; "
-            "copy or export it again"
-        ) from error
-    load_time_s = clock() - start_s
+
+    def load() -> tuple[ort.InferenceSession, float]:
+        start_s = clock()
+        try:
+            session = ort.InferenceSession(
+                str(model) if isinstance(model, Path) else model,
+                options,
+                providers=[(provider.name, _provider_options(provider, settings, threads))],
+                enable_fallback=0,  # else a failing provider is replaced by another one
+            )
+        except _REFUSALS as error:
+            raise EdgeError(
+                f"{what} cannot be loaded as an ONNX model: {_first_line(error)}; "
+                "copy or export it again"
+            ) from error
+        return session, clock() - start_s
+
+    # The first load builds the engine, and the second one finds it.
+    build_time_s = load()[1] if _keeps_engines(provider, settings) else None
+    session, load_time_s = load()
     running = session.get_providers()[0]
     if running != provider.name:
         raise EdgeError(
             f"{what} would run on {running}; {provider.name} was asked for and refused it"
         )
-    return Session(session, threads=threads, load_time_s=load_time_s)
+    return Session(
+        session,
+        threads=threads,
+        load_time_s=load_time_s,
+        build_time_s=build_time_s,
+        memory=provider.memory,
+    )
+
+
+def _keeps_engines(provider: Provider, settings: SessionSettings) -> bool:
+    cache = provider.engine_cache
+    return cache is not None and cache.path_option in dict(settings.provider_options)
 
 
 def _session_options(settings: SessionSettings, threads: int) -> ort.SessionOptions:
@@ -209,6 +264,11 @@ def _check_threads(threads: int | None) -> int:
 def _tensor_info(value: ort.NodeArg) -> TensorInfo:
     shape = tuple(side if isinstance(side, int) else None for side in value.shape)
     return TensorInfo(name=value.name, shape=shape, dtype=value.type)
+
+
+def _refused(named: Mapping[str, npt.NDArray[np.generic]], error: BaseException) -> EdgeError:
+    given = ", ".join(f"{array.dtype} {array.shape}" for array in named.values())
+    return EdgeError(f"the model cannot run on {given}: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.artifact.opened import Opened
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.runtime.feeds import Feed, made_up_feed
+from runtime_bench.runtime.runnable import Runnable
 
 MOST_PICTURES = 50
 # A device may have 512 MiB in all; a 640 px input takes 5 MB.
@@ -23,7 +24,6 @@ MOST_IMAGE_BYTES = 64 << 20
 INPUTS = ("pictures", "stored pictures", "grey and noise", "noise")
 LatencyInput = Literal["pictures", "stored pictures", "grey and noise", "noise"]
 
-Item = TypeVar("Item")
 Images = list[npt.NDArray[np.float32]]
 
 
@@ -87,10 +87,10 @@ def timed_inputs(pictures: Sequence[Path], spec: InputSpec) -> Images:
     return [prepare(read_picture(path), spec)[0][None] for path in chosen]
 
 
-def on_each(run: Callable[[Item], object], images: Sequence[Item]) -> Callable[[], object]:
-    """Return a call that runs on the next input, and after the last on the first again."""
-    in_turn = itertools.cycle(images)
-    return lambda: run(next(in_turn))
+def in_turn(session: Runnable, feeds: Sequence[Feed]) -> Callable[[], object]:
+    """Return a call that runs a model on the next feed, each ready where it computes."""
+    calls = itertools.cycle([session.ready(feed) for feed in feeds])
+    return lambda: next(calls)()
 
 
 def _made_up_image(spec: InputSpec) -> npt.NDArray[np.float32]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import on_each
+from runtime_bench.timing.inputs import in_turn
 from runtime_bench.timing.latency import measure_latency
 
 RUNS = 300
@@ -42,7 +42,7 @@ def harness_overhead_s(*, threads: int) -> float:
     session = open_session(nothing_model(), SessionSettings(threads=threads))
     image = np.zeros((1, 3, SIDE, SIDE), dtype=np.float32)
     samples = measure_latency(
-        on_each(session.run, [image]), warmup_runs=20, min_runs=RUNS, min_time_s=0
+        in_turn(session, [image]), warmup_runs=20, min_runs=RUNS, min_time_s=0
     )
     return median(samples.timed_s)
 

@@ -36,7 +36,7 @@ from runtime_bench.data.dataset import match_classes, read_dataset
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.progress import track
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import on_each
+from runtime_bench.timing.inputs import in_turn
 from runtime_bench.timing.latency import measure_latency
 from runtime_bench.timing.overhead import harness_overhead_s
 from tests.benchmarks.setting import coco_workbench, data_folder, markdown, write_result
@@ -109,7 +109,7 @@ def _latency(opened: Opened, rounds: int) -> dict[str, Any]:
     image = np.random.default_rng(0).random((1, 3, SIZE_PX, SIZE_PX), dtype=np.float32)
     ours_s: list[float] = []
     bare_s: list[float] = []
-    run = on_each(opened.session.run, [image])
+    run = in_turn(opened.session, [image])
     for _ in track(range(rounds), label="Timing in turn"):
         timed = measure_latency(run, warmup_runs=3, min_runs=30, min_time_s=0)
         ours_s.append(median(timed.timed_s))

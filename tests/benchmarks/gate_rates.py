@@ -30,7 +30,7 @@ from runtime_bench.files import write_json
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.progress import track
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.inputs import on_each, timed_inputs
+from runtime_bench.timing.inputs import in_turn, timed_inputs
 from tests.benchmarks.setting import RESULTS, builtin_workbench
 from xprune.stages.baseline import BASELINE_FOLDER, export_baseline
 
@@ -103,7 +103,7 @@ def _builtin_artifact(folder: Path, imgsz: int) -> Path:
 
 def _runner(artifact: Path) -> Callable[[], object]:
     opened = open_artifact(artifact, SessionSettings(threads=1, spinning=False))
-    return on_each(opened.session.run, timed_inputs([], opened.manifest.input))
+    return in_turn(opened.session, timed_inputs([], opened.manifest.input))
 
 
 def _slowed(run: Callable[[], object], extra_s: float) -> Callable[[], object]:

@@ -159,7 +159,7 @@ def test_unlabelled_data_has_no_accuracy() -> None:
     """The row stays and gives the reason."""
     rows = dict(bench_rows(replace(RESULT, accuracy=None)))
 
-    assert rows["AP@[.50:.95]"] == "not measured: the data has no labels"
+    assert rows["accuracy"] == "not measured: the data has no labels"
 
 
 @pytest.mark.parametrize(
@@ -250,3 +250,11 @@ def test_what_is_lacking_comes_last() -> None:
         ),
         ("lacking", "nothing"),
     ]
+
+
+def test_a_device_with_its_own_memory_is_named() -> None:
+    """So is what building its engine took."""
+    rows = bench_rows(replace(RESULT, provider="TensorrtExecutionProvider", build_time_s=60.0))
+
+    assert ("", "of the device alone: input and output stay in its memory") in rows
+    assert ("", "and 60.0 s to build its engine, once") in rows

@@ -88,6 +88,8 @@ def make_result(*, full: bool = True) -> BenchResult:
         throughput=Throughput(2, 30.5) if full else None,
         readings=(READING,) if full else (),
         doubts=(Doubt("it is hot", "cool it"),) if full else (),
+        latency_pictures=("0" * 64,) if full else (),
+        build_time_s=60.5 if full else None,
     )
 
 

@@ -15,7 +15,8 @@ import pytest
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.processors import available_threads
 from runtime_bench.runtime import session as session_module
-from runtime_bench.runtime.providers import PROVIDERS, Provider
+from runtime_bench.runtime.engine_cache import engine_cache
+from runtime_bench.runtime.providers import PROVIDERS, EngineCache, Provider
 from runtime_bench.runtime.session import OPTIMISATIONS, TensorInfo, open_session
 from runtime_bench.runtime.settings import SessionSettings
 from tests.reference.tiny_models import SIZE, convolutions_model, detections_model, raw_model
@@ -239,3 +240,66 @@ def test_threads_that_share_the_cores_may_be_told_to_sleep(monkeypatch):
 
     entry = seen["options"].get_session_config_entry("session.intra_op.allow_spinning")
     assert entry == "0"
+
+
+def test_what_is_ready_runs_where_it_lies(image, monkeypatch):
+    """Of a provider with a memory of its own; here the CPU stands for one."""
+    cpu = replace(PROVIDERS["cpu"], memory="cpu")
+    monkeypatch.setitem(PROVIDERS, "cpu", cpu)
+    session = open_session(detections_model(), ONE_THREAD)
+
+    call = session.ready(image)
+    first, second = call(), call()
+
+    assert first is second  # the outputs are bound once
+    for array, wanted in zip(
+        second.copy_outputs_to_cpu(), session.run(image).values(), strict=True
+    ):
+        np.testing.assert_array_equal(array, wanted)
+
+
+def test_a_wrong_input_that_was_bound_is_one_line(image, monkeypatch):
+    """As where nothing is bound."""
+    monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], memory="cpu"))
+    session = open_session(detections_model(), ONE_THREAD)
+
+    with pytest.raises(EdgeError, match="the model cannot run on float32"):
+        session.ready(image[:, :, :-1])()
+
+
+def test_an_engine_is_built_once_and_then_loaded(monkeypatch):
+    """The first load, which builds, is timed apart; without a folder nothing can be kept."""
+    cache = EngineCache("a_path", {"a_switch": "1"})
+    monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], engine_cache=cache))
+    real, given = onnxruntime.InferenceSession, []
+
+    def note(model, options, *, providers, **rest):
+        given.append(providers[0][1])
+        return real(model, options, providers=["CPUExecutionProvider"], **rest)
+
+    monkeypatch.setattr(session_module.ort, "InferenceSession", note)
+    seconds = iter((0.0, 60.0, 100.0, 101.0))
+    with engine_cache(ONE_THREAD) as running:
+        folder = Path(dict(running.provider_options)["a_path"])
+        assert folder.is_dir()
+        session = open_session(raw_model(), running, clock=lambda: next(seconds))
+
+    assert (session.build_time_s, session.load_time_s) == (60.0, 1.0)
+    assert given == [{"a_switch": "1", "a_path": str(folder)}] * 2
+    assert not folder.exists()
+    assert open_session(raw_model(), ONE_THREAD).build_time_s is None
+
+
+def test_a_folder_for_engines_that_was_named_stays(tmp_path):
+    """Engines in it serve the next measurement."""
+    named = replace(
+        ONE_THREAD,
+        provider="tensorrt",
+        provider_options=(("trt_engine_cache_path", str(tmp_path)),),
+    )
+
+    with engine_cache(named) as running:
+        assert running == named
+    with engine_cache(ONE_THREAD) as running:
+        assert running == ONE_THREAD
+    assert tmp_path.exists()
