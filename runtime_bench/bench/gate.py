@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from runtime_bench.accuracy.predictions import Scored, detect_all, score
+from runtime_bench.accuracy.predictions import Scored
 from runtime_bench.artifact.manifest import Task
-from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.bench.limits import Limits
-from runtime_bench.bench.result import ArtifactFacts, BenchResult, artifact_facts
-from runtime_bench.data.dataset import Dataset, match_model
+from runtime_bench.bench.measured import Measured
+from runtime_bench.bench.result import ArtifactFacts, BenchResult
+from runtime_bench.data.dataset import Dataset
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.machine.description import describe_machine
-from runtime_bench.runtime.engine_cache import engine_cache
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.compare import ends_of, median_interval, medians, paired_ratio
-from runtime_bench.timing.fresh_start import start_fresh
-from runtime_bench.timing.inputs import LatencyInput, TimedOn, choose_inputs, in_turn, inputs_of
+from runtime_bench.timing.inputs import LatencyInput, TimedOn, choose_inputs
 from runtime_bench.timing.looks import RESAMPLES, Looked, Times, confidence_for, look_in_turn
 
 Outcome = Literal["passed", "regression", "undecided"]
@@ -140,8 +137,8 @@ def run_gate(
     machine = describe_machine()
     # Threads that wait actively would eat the cores of the session whose turn it is.
     settings = replace(session or SessionSettings(), spinning=reference is None)
-    new = _Measured(candidate, settings, dataset)
-    old = None if reference is None else _Measured(reference, settings, dataset)
+    new = Measured(candidate, settings, dataset)
+    old = None if reference is None else Measured(reference, settings, dataset)
     measured = [one for one in (old, new) if one is not None]
     _check_measures(limits, new.task)
     seen = choose_inputs([one.opened for one in measured], new.pictures)
@@ -169,7 +166,7 @@ def run_gate(
 
 
 def _compared_with(
-    baseline: BenchResult | None, old: _Measured | None, *, scored: bool
+    baseline: BenchResult | None, old: Measured | None, *, scored: bool
 ) -> tuple[ArtifactFacts | None, Scored | None]:
     """Return what a candidate is compared with, and its accuracy, if there is any."""
     if baseline is not None:
@@ -213,41 +210,6 @@ def check_request(
 def option(name: str) -> str:
     """Return a limit's name as it stands on the command line."""
     return "--" + name.replace("_", "-")
-
-
-class _Measured:
-    """An artifact that can be timed and scored."""
-
-    def __init__(
-        self, artifact: Path, settings: SessionSettings, dataset: Dataset | None
-    ) -> None:
-        self.settings = settings
-        with engine_cache(settings) as running:
-            self.opened = open_artifact(artifact, running)
-        self.session, self.facts = self.opened.session, artifact_facts(self.opened)
-        self.matched = None if dataset is None else match_model(dataset, self.opened.manifest)
-
-    @property
-    def task(self) -> Task:
-        return "detect" if self.opened.known is None else self.opened.known.task
-
-    @property
-    def pictures(self) -> list[Path]:
-        return [] if self.matched is None else [one.path for one in self.matched.pictures]
-
-    def runner(self, pictures: Sequence[Path]) -> Callable[[], object]:
-        return in_turn(self.session, inputs_of(self.opened, pictures))
-
-    @cached_property
-    def accuracy(self) -> Scored:
-        assert self.matched is not None, "checked with the request"
-        found = detect_all(self.session.run, self.opened.manifest, self.matched.pictures)
-        return score(self.matched, found)
-
-    def memory_bytes(self) -> int | None:
-        return start_fresh(
-            self.opened.model, shapes=self.opened.shapes, settings=self.settings
-        ).peak_bytes
 
 
 class TimeLimits:
@@ -330,7 +292,7 @@ def _check(
     return Check(name, limit, value, interval, outcome)
 
 
-def _other_checks(limits: Limits, new: _Measured, before: Scored | None) -> list[Check]:
+def _other_checks(limits: Limits, new: Measured, before: Scored | None) -> list[Check]:
     """Return the checks of what has no spread: the same file gives the same figure again."""
     checks = []
     for measure, (drop, least) in MEASURES.items():
@@ -369,7 +331,7 @@ def _figure(accuracy: Scored | None, measure: str) -> float:
 
 
 def _check_alike(
-    baseline: BenchResult, new: _Measured, seen: TimedOn, machine: dict[str, object]
+    baseline: BenchResult, new: Measured, seen: TimedOn, machine: dict[str, object]
 ) -> None:
     """Refuse a stored result that was not taken as this one will be."""
     pictures = None if new.matched is None else [one.name for one in new.matched.pictures]

@@ -73,7 +73,7 @@ class Timed:
             return run
 
         arms = iter((arm(0.003), arm(0.003 * slower)))
-        monkeypatch.setattr(gate._Measured, "runner", lambda one, pictures: next(arms))
+        monkeypatch.setattr(gate.Measured, "runner", lambda one, pictures: next(arms))
         real = gate.look_in_turn
         monkeypatch.setattr(
             gate,
