@@ -141,6 +141,8 @@ def _best_classes(scores: npt.NDArray[np.generic], manifest: Manifest) -> Detect
     if scores.shape != (1, classes):
         raise EdgeError(f"the scores have shape {scores.shape}, not (1, {classes})")
     values = np.asarray(scores[0], np.float32)
+    if ((values < 0) | (values > 1)).any():
+        raise EdgeError("the scores are not all from 0 to 1; export it with its softmax")
     best = np.argsort(-values, kind="stable")[: manifest.output.max_boxes]
     height, width = manifest.input.size
     boxes = np.tile(np.array([0, 0, width, height], np.float32), (len(best), 1))

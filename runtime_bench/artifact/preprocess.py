@@ -111,11 +111,19 @@ def centre_crop(
 
     The geometry and the pixels are those of torchvision's `Resize` and `CenterCrop` on a Pillow
     image.
+
+    Raises:
+        EdgeError: If the picture is so thin that it would become absurdly large.
     """
     assert spec.shorter_px is not None, "checked with the manifest"
     height, width = picture.shape[:2]
     longer_px = int(spec.shorter_px * max(height, width) / min(height, width))
     inner = (spec.shorter_px, longer_px) if height <= width else (longer_px, spec.shorter_px)
+    if inner[0] * inner[1] > MAX_PIXELS:
+        raise EdgeError(
+            f"a picture of {width} x {height} px is too thin: resized to a shorter side of "
+            f"{spec.shorter_px} px it has more than {MAX_PIXELS} pixels"
+        )
     image = Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR)
     top_px, left_px = (
         round((whole - wanted) / 2) for whole, wanted in zip(inner, spec.size, strict=True)

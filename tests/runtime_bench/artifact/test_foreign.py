@@ -158,6 +158,14 @@ def test_a_classifier_is_read_by_its_notes(save: Save) -> None:
     np.testing.assert_allclose(found.boxes, [[32, 0, 96, 64]] * 2)
 
 
+def test_scores_that_are_no_shares_are_refused(save: Save) -> None:
+    """An export without its softmax."""
+    classify = load(save(SCORES * 4, OF_CLASSES, side=(1, 3, 64, 64)))
+
+    with pytest.raises(EdgeError, match="export it with its softmax"):
+        classify(np.zeros((64, 64, 3), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("value", "notes", "side"),
     [

@@ -292,3 +292,11 @@ def test_a_crop_is_torchvisions(picture_size, size, shorter_px):
     step = min(picture_size) / shorter_px
     assert abs(middle[[0, 2]].mean() - width / 2) <= step
     assert abs(middle[[1, 3]].mean() - height / 2) <= step
+
+
+def test_a_thin_picture_is_not_blown_up():
+    """One row of many pixels would become a hundred million of them."""
+    spec = InputSpec(size=(224, 224), resize="crop", antialias=True, shorter_px=256)
+
+    with pytest.raises(EdgeError, match="10000 x 1 px is too thin"):
+        prepare(np.zeros((1, 10_000, 3), np.uint8), spec)
