@@ -2,6 +2,10 @@
 
 Times drift: a processor warms up, another program wakes. So both models are timed in every
 round, in random order, and the answer is a ratio with an interval that respects the drift.
+
+A device runs one model again and again. In turn, each would find the processor's caches full of
+the other's weights, which costs the faster one more; so before each timed run of a model there
+is one that is not timed.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import numpy.typing as npt
 from runtime_bench.errors import EdgeError
 from runtime_bench.timing.latency import Clock, time_once
 
+UNTIMED_RUNS = 1
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 # Resampled times held in memory at once; 8 bytes each.
@@ -30,7 +35,7 @@ class Comparison:
     Attributes:
         first_s: One time per round, in seconds.
         second_s: The same of the second model; entry i is of the same round.
-        ratio: Median of the first over median of the second: the second's speed-up.
+        ratio: Median over the rounds of the first over the second: the second's speed-up.
         interval: The 95 % interval (low, high) of `ratio`.
     """
 
@@ -51,7 +56,7 @@ def compare_in_turn(
     warmup_runs: int = 3,
     clock: Clock = time.perf_counter,
 ) -> Comparison:
-    """Time two inferences in turn and compare their medians; see `time_in_turn`."""
+    """Time two inferences in turn and compare them; see `time_in_turn`, `paired_ratio`."""
     first_s, second_s = time_in_turn(
         (first, second),
         min_rounds=min_rounds,
@@ -61,8 +66,8 @@ def compare_in_turn(
         warmup_runs=warmup_runs,
         clock=clock,
     )
-    ratio = float(np.median(first_s) / np.median(second_s))
-    return Comparison(first_s, second_s, ratio, ratio_interval(first_s, second_s, seed=seed))
+    ratio, interval = paired_ratio(first_s, second_s, seed=seed)
+    return Comparison(first_s, second_s, ratio, interval)
 
 
 def time_in_turn(
@@ -76,6 +81,8 @@ def time_in_turn(
     clock: Clock = time.perf_counter,
 ) -> tuple[tuple[float, ...], ...]:
     """Time every arm once in each round, in an order drawn anew for each round.
+
+    Right before it is timed, an arm is called once untimed.
 
     Args:
         arms: Inferences on inputs that are already in memory.
@@ -131,6 +138,8 @@ class Turns:
     def take(self) -> None:
         """Make one more round."""
         for index in self._generator.permutation(len(self._arms)).tolist():
+            for _ in range(UNTIMED_RUNS):
+                self._arms[index]()
             self._samples_s[index].append(time_once(self._arms[index], self._clock))
             self.total_s += self._samples_s[index][-1]
         self.rounds += 1

@@ -13,7 +13,7 @@ from exporters.keep_faster import clock_for
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.compare import ratio_interval, time_in_turn
+from runtime_bench.timing.compare import paired_ratio, time_in_turn
 
 TIMING_FILE = "timing.json"
 MIN_ROUNDS = 200
@@ -28,7 +28,8 @@ class Timed:
 
     Attributes:
         base_s: Median of the unpruned model, in seconds.
-        ratios: Of each artifact, by the checksum of its model: its median over `base_s`.
+        ratios: Of each artifact, by the checksum of its model: the median over the rounds of
+            its time over the unpruned model's.
         intervals: The 95 % interval of each ratio.
         rounds: How often each was timed.
     """
@@ -92,16 +93,11 @@ def time_all(
 
 def _timed(names: Sequence[str], times_s: Sequence[Sequence[float]]) -> Timed:
     base_s, *rest = times_s
-    median_s = float(np.median(base_s))
+    found = {name: paired_ratio(own_s, base_s) for name, own_s in zip(names, rest, strict=True)}
     return Timed(
-        base_s=median_s,
-        ratios={
-            name: float(np.median(own_s)) / median_s
-            for name, own_s in zip(names, rest, strict=True)
-        },
-        intervals={
-            name: ratio_interval(own_s, base_s) for name, own_s in zip(names, rest, strict=True)
-        },
+        base_s=float(np.median(base_s)),
+        ratios={name: ratio for name, (ratio, _) in found.items()},
+        intervals={name: interval for name, (_, interval) in found.items()},
         rounds=len(base_s),
     )
 

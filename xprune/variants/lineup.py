@@ -124,11 +124,13 @@ class Lineup:
             seed=bench.run.config.seed,
             clock=clock_for(bench.session),
         )
-        base_s, *medians = (float(np.median(times)) for times in times_s)
-        speedup = self._asked.wanted_speedup(base_s)
+        base_s, *others_s = map(np.asarray, times_s)
+        speedup = self._asked.wanted_speedup(float(np.median(base_s)))
         assert speedup is not None, "checked with the options"
         goal = 1 / (speedup * (1 + MARGIN))
-        return {v: median / base_s for v, median in zip(graphs, medians, strict=True)}, goal
+        # Within each round, since what slows a machine down for a while slows all of it.
+        ratios = [float(np.median(own_s / base_s)) for own_s in others_s]
+        return dict(zip(graphs, ratios, strict=True)), goal
 
 
 def useful_precisions(

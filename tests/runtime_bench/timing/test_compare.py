@@ -82,8 +82,10 @@ def test_every_round_has_each_arm_once_in_changing_order() -> None:
         compare(fake, min_rounds=20, min_time_s=0, max_time_s=1e9)
         orders.append(fake.order[2:])  # after a warm-up run of each
 
-    rounds = [tuple(orders[0][at : at + 2]) for at in range(0, 40, 2)]
-    assert set(rounds) == {("first", "second"), ("second", "first")}
+    # Each is called twice in a row, the second time timed.
+    rounds = [tuple(orders[0][at : at + 4]) for at in range(0, 80, 4)]
+    first, second = ("first",) * 2, ("second",) * 2
+    assert set(rounds) == {first + second, second + first}
     assert orders[0] == orders[1]
 
 
@@ -97,6 +99,23 @@ def test_any_number_of_arms_can_take_turns() -> None:
     )
 
     assert times == ((3.0,) * 4, (1.0,) * 4, (2.0,) * 4)
+
+
+def test_what_another_model_left_behind_is_not_timed() -> None:
+    """A run right after another model's pays for what that one put out of the caches."""
+    fake = FakeTime()
+
+    def arm(name: str, takes_s: float) -> Callable[[], None]:
+        def run() -> None:
+            cold = bool(fake.order) and fake.order[-1] != name
+            fake.order.append(name)
+            fake.now_s += takes_s + 3.0 * cold
+
+        return run
+
+    found = compare_in_turn(arm("first", 2.0), arm("second", 1.0), clock=fake.clock)
+
+    assert (set(found.first_s), set(found.second_s)) == ({2.0}, {1.0})
 
 
 def test_one_round_is_no_spread() -> None:
