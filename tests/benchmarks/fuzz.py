@@ -19,18 +19,21 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from PIL import Image
 
-from runtime_bench.artifact.manifest import read_manifest
+from runtime_bench.artifact.manifest import file_entry, read_manifest, write_manifest
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.errors import EdgeError
 from runtime_bench.progress import track
 from runtime_bench.runtime.settings import SessionSettings
 from runtime_bench.timing.inputs import inputs_of
 from tests.reference.tiny_artifact import FOLDER
+from tests.reference.tiny_models import write_classifier
 
 WORKED, REFUSED, OURS, PROCESS = "worked", "refused", "error of ours", "process ended"
 CHILD_BYTES = 6 << 30
@@ -83,18 +86,31 @@ def main(manifests: int, models: int, seed: int, child: Path | None) -> None:
 
 
 def fuzz_manifests(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
-    """Read as many mutated manifests, each beside its whole model."""
-    artifact = folder / "artifact"
-    shutil.copytree(FOLDER, artifact)
-    good = (artifact / "manifest.json").read_bytes()
+    """Read as many mutated manifests, each beside its whole model and pictures."""
+    artifacts = _artifacts(folder)
+    good = {one: (one / "manifest.json").read_bytes() for one in artifacts}
+    before = sorted(folder.rglob("*"))
     told: list[tuple[str, str]] = []
-    for _ in track(range(count), label="Manifests"):
-        content = _with_value(good, chance) if chance.random() < 0.5 else mutated(good, chance)
-        (artifact / "manifest.json").write_bytes(content)
-        told.append(outcome_of(lambda: read_manifest(artifact)))
-    left = {path.name for path in folder.iterdir()} | {path.name for path in artifact.iterdir()}
-    assert left == {"artifact", "manifest.json", "model.onnx"}, f"something was written: {left}"
+    for number in track(range(count), label="Manifests"):
+        artifact = artifacts[number % len(artifacts)]
+        mutate = _with_value if chance.random() < 0.5 else mutated
+        (artifact / "manifest.json").write_bytes(mutate(good[artifact], chance))
+        told.append(outcome_of(lambda one=artifact: read_manifest(one)))  # type: ignore[misc]
+    assert sorted(folder.rglob("*")) == before, "something was written"
     return _summary(told)
+
+
+def _artifacts(folder: Path) -> list[Path]:
+    """Write a detector's artifact of the first version, one with a picture, a classifier's."""
+    first, second = folder / "first", folder / "second"
+    for one in (first, second):
+        shutil.copytree(FOLDER, one)
+    picture = second / "picture_1.jpg"
+    Image.new("RGB", (8, 8)).save(picture)
+    manifest = read_manifest(second)
+    files = {**manifest.files, picture.name: file_entry(picture)}
+    write_manifest(second, replace(manifest, files=files, pictures=(picture.name,)))
+    return [first, second, write_classifier(folder / "classifier")]
 
 
 def fuzz_models(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
