@@ -1,5 +1,10 @@
 """A small detector of stock YOLOv8 architecture, exported once for all tests."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -90,3 +95,16 @@ def reference(module: nn.Module, probes: dict[str, np.ndarray]) -> dict[str, np.
 def card() -> ModelCard:
     """The name tag of the detector."""
     return ModelCard("tiny", "yolo", "AGPL-3.0", NAMES, stride=32)
+
+
+def run_upstream(script: str, *arguments: Path) -> None:
+    """Run a script of this folder in a process of its own, in the last folder that it names."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name(script), *arguments],
+        env={**os.environ, "YOLO_OFFLINE": "True", "YOLO_AUTOINSTALL": "False"},
+        cwd=arguments[-1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,10 +1,6 @@
 """A classifier that Ultralytics exported answers here as it does there, and is scored."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +9,7 @@ from PIL import Image
 from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.artifact.detector import load
 from runtime_bench.data.dataset import read_dataset
+from tests.exporters.conftest import run_upstream
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 
@@ -28,16 +25,7 @@ def exported(tmp_path_factory):
     for index, size in enumerate(SIZES):
         coarse = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize(size).save(folder / "pictures" / f"{index}.png")
-    script = Path(__file__).with_name("upstream_classify.py")
-    done = subprocess.run(
-        [sys.executable, script, folder],
-        env={**os.environ, "YOLO_OFFLINE": "True", "YOLO_AUTOINSTALL": "False"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_upstream("upstream_classify.py", folder)
     return folder
 
 

@@ -3,9 +3,6 @@
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.data.dataset import read_dataset
+from tests.exporters.conftest import run_upstream
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 
@@ -35,17 +33,8 @@ def labels(data_folder, tmp_path_factory):
 def test_ap_is_that_of_its_own_predictions(data_folder, labels, tmp_path):
     """The same file and pictures, from 0.001 on: pycocotools says the same within 0.001."""
     pictures = data_folder / "coco_val" / "images"
-    script = Path(__file__).with_name("upstream_val.py")
     weights = data_folder / "weights" / "yolov8n_coco.pth"
-    done = subprocess.run(
-        [sys.executable, script, weights, pictures, labels, tmp_path],
-        env={**os.environ, "YOLO_OFFLINE": "True", "YOLO_AUTOINSTALL": "False"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_upstream("upstream_val.py", weights, pictures, labels, tmp_path)
     (predictions,) = (tmp_path / "val").rglob("predictions.json")
 
     ours = evaluate_artifact(
