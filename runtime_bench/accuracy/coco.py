@@ -6,14 +6,16 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.data.pictures import Picture
 from runtime_bench.errors import EdgeError
+
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import COCOeval
 
 Record = dict[str, object]
 
@@ -97,6 +99,10 @@ def matched(
     Returns:
         None where nothing was found, which pycocotools cannot take.
     """
+    # Where nothing is scored, its 8 MB are not needed.
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     assert len(pictures) == len(detections), "one Detections for each picture"
     found = _result_records(detections)
     if not found:
