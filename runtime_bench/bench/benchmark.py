@@ -178,9 +178,9 @@ def _time_end_to_end(
         return None
     manifest = opened.manifest
     detector = Detector(opened.session, manifest, manifest.display_score)
-    in_turn = itertools.cycle(pictures[:MOST_PICTURES])
+    endless = itertools.cycle(pictures[:MOST_PICTURES])
     return measure_latency(
-        lambda: detector(next(in_turn)), warmup_runs=1, min_runs=settings.min_runs, min_time_s=0
+        lambda: detector(next(endless)), warmup_runs=1, min_runs=settings.min_runs, min_time_s=0
     )
 
 

@@ -14,28 +14,26 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MOST_TABLE_BYTES = 1 << 30
 
 
-def class_folders(folder: Path, *, split: str) -> list[Path]:
-    """Return the folders of the classes, sorted; none where pictures are not sorted by class.
+def class_folders(folder: Path, *, split: str) -> dict[Path, list[Path]]:
+    """Return the folders of the classes, sorted, each with its pictures.
 
     Args:
         folder: Of the data set: a folder for each class in it, or in its folder `split`.
         split: Such as "val".
+
+    Returns:
+        Nothing where pictures are not sorted by class.
     """
-    within = folder / split
-    found = [one for one in _folders(within) if list_pictures(one, recursive=True)]
-    return found or [one for one in _folders(folder) if list_pictures(one, recursive=True)]
+    return _filled(folder / split) or _filled(folder)
 
 
-def read_class_folders(folder: Path, classes: list[Path], faults: FaultLog) -> Dataset:
-    """Read a data set whose classes are called as their folders are."""
-    entries = [
-        (path, label)
-        for label, one in enumerate(classes)
-        for path in list_pictures(one, recursive=True)
-    ]
-    root = classes[0].parent
-    names = tuple(one.name for one in classes)
-    return _dataset(folder, names, entries, root, faults)
+def read_class_folders(
+    folder: Path, classes: dict[Path, list[Path]], faults: FaultLog
+) -> Dataset:
+    """Read a data set whose classes are called as their folders are; see `class_folders`."""
+    entries = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
+    root = next(iter(classes)).parent
+    return _dataset(folder, tuple(one.name for one in classes), entries, root, faults)
 
 
 def read_class_table(table: Path, faults: FaultLog) -> Dataset:
@@ -107,6 +105,12 @@ def _whole(size: tuple[int, int], label: int) -> BoxList:
     height, width = size
     boxes.add((0.0, 0.0, float(width), float(height)), label, crowd=False)
     return boxes
+
+
+def _filled(folder: Path) -> dict[Path, list[Path]]:
+    """Return the folders in one that have pictures, at any depth."""
+    listed = {one: list_pictures(one, recursive=True) for one in _folders(folder)}
+    return {one: paths for one, paths in listed.items() if paths}
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -63,11 +63,11 @@ def read_dataset(
     if images_dir is not None and suffix != ".json":
         raise EdgeError(f"{source}: --images-dir goes with a COCO JSON only; leave it out")
     if source.is_dir():
-        classes = class_folders(source, split=split)
         in_it = list_pictures(source, recursive=False)
+        classes = {} if in_it else class_folders(source, split=split)
         dataset = (
             read_class_folders(source, classes, faults)
-            if classes and not in_it
+            if classes
             else read_folder(source, faults)
         )
     elif not source.exists():
