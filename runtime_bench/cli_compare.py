@@ -63,7 +63,7 @@ comparisons. What is not settled in --max-time is undecided.
     type=click.FloatRange(0, 86_400, min_open=True),
     default=30.0,
     show_default=True,
-    help="The most timed seconds, over all of them.",
+    help="The most seconds, over all of them.",
 )
 @click.option("--out", type=AnyPath, help="Keep the result, with every sample, in this file.")
 @json_option
@@ -142,7 +142,7 @@ candidate, which is what CI should use; --baseline is a file from
     type=click.FloatRange(0, 86_400, min_open=True),
     default=30.0,
     show_default=True,
-    help="The most timed seconds; it ends as soon as it is decided.",
+    help="The most seconds; it ends as soon as it is decided.",
 )
 @click.option(
     "--undecided",

@@ -126,8 +126,8 @@ def run_gate(
         baseline: A stored result instead.
         dataset: Labelled pictures for AP, and to be timed on; else see `choose_inputs`.
         session: How onnxruntime is to run.
-        max_time_s: The most timed seconds, over both.
-        on_round: Called with the timed seconds after each round, for progress.
+        max_time_s: The most seconds, over both.
+        on_round: Called with the seconds so far after each round, for progress.
 
     Raises:
         EdgeError: If an artifact or a picture cannot be used, or the baseline is unlike this.
@@ -239,9 +239,9 @@ class TimeLimits:
         Args:
             arms: Inferences: of the reference, unless its times are known, and of the
                 candidate.
-            max_time_s: The most timed seconds, over both.
+            max_time_s: The most seconds, over both.
             seed: Of the orders.
-            on_round: Called with the timed seconds after each round, for progress.
+            on_round: Called with the seconds so far after each round, for progress.
         """
         return look_in_turn(
             arms,

@@ -99,8 +99,8 @@ def compare_artifacts(
         pictures: What the timed runs see; without any, those that came with an artifact.
         session: How onnxruntime is to run; idle threads never wait actively.
         within: What counts as the same, as a share: 0.03 for 3 %.
-        max_time_s: The most timed seconds, over all artifacts.
-        on_round: Called with the timed seconds after each round, for progress.
+        max_time_s: The most seconds, over all artifacts.
+        on_round: Called with the seconds so far after each round, for progress.
 
     Raises:
         EdgeError: If an artifact is missing or damaged, or a picture cannot be read.

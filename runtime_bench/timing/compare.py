@@ -116,6 +116,7 @@ class Turns:
     Attributes:
         rounds: How many were made.
         total_s: The sum of timed seconds, over all arms.
+        spent_s: The same with the untimed runs: what a person waits.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Turns:
         clock: Clock = time.perf_counter,
     ) -> None:
         """Warm the arms up; see `time_in_turn`."""
-        self.rounds, self.total_s = 0, 0.0
+        self.rounds, self.total_s, self.spent_s = 0, 0.0, 0.0
         self._arms, self._clock = arms, clock
         self._generator = np.random.default_rng(seed)
         self._samples_s: list[list[float]] = [[] for _ in arms]
@@ -137,12 +138,14 @@ class Turns:
 
     def take(self) -> None:
         """Make one more round."""
+        start_s = self._clock()
         for index in self._generator.permutation(len(self._arms)).tolist():
             for _ in range(UNTIMED_RUNS):
                 self._arms[index]()
             self._samples_s[index].append(time_once(self._arms[index], self._clock))
             self.total_s += self._samples_s[index][-1]
         self.rounds += 1
+        self.spent_s += self._clock() - start_s
 
     @property
     def times_s(self) -> tuple[tuple[float, ...], ...]:

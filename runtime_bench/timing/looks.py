@@ -96,18 +96,18 @@ def look_in_turn(
         judge: Of the times so far, one tuple per arm; its intervals are to hold for all looks
             together, as `confidence_for` has them.
         settled: Whether that suffices.
-        max_time_s: No round begins after this many timed seconds, over all arms, but for a
-            least number of rounds.
+        max_time_s: No round begins after this many seconds, over all arms and with their
+            untimed runs, but for a least number of rounds.
         seed: Of the orders.
         clock: A monotonic clock in seconds; tests pass a fake one.
-        on_round: Called with the timed seconds after each round, for progress.
+        on_round: Called with the seconds so far after each round, for progress.
     """
     turns = Turns(arms, seed=seed, clock=clock)
     looks = 0
     for at_s in look_times(max_time_s):
-        while turns.total_s < at_s or turns.rounds < LEAST_ROUNDS_AT_LIMIT:
+        while turns.spent_s < at_s or turns.rounds < LEAST_ROUNDS_AT_LIMIT:
             turns.take()
-            on_round(turns.total_s)
+            on_round(turns.spent_s)
         if turns.rounds < LEAST_ROUNDS and at_s < max_time_s:
             continue
         looks += 1
@@ -118,7 +118,7 @@ def look_in_turn(
 
 
 def look_times(max_time_s: float) -> tuple[float, ...]:
-    """Return after how many timed seconds to look; the last time is the limit."""
+    """Return after how many seconds to look; the last time is the limit."""
     return tuple(max_time_s / 2**halvings for halvings in range(LOOKS - 1, -1, -1))
 
 
