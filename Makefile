@@ -22,16 +22,19 @@ PRUNE := $(VENV)/.installed-prune
 DEV := $(VENV)/.installed-dev
 endif
 
-.PHONY: help demo test testarm check format clean
+.PHONY: help demo test test-all testarm check format clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 demo: $(PRUNE) ## Install, then make the built-in detector faster, start to end (no network).
 	$(BIN)/xprune-edge prune-export
 
-test: $(DEV) ## Install, then run all tests.
+test: $(DEV) ## Install, then run the tests.
 	$(BIN)/python -m pytest
+
+test-all: $(DEV) ## The same, and those that take gigabytes or minutes each.
+	$(BIN)/python -m pytest -m ""
 
 # Emulated: needs Linux 6.7, Debian's mmdebstrap and qemu-user-static, and about ten minutes.
 ARM_TREE := build/arm

@@ -26,7 +26,6 @@ from exporters.probes import Image, make_probes
 from exporters.stored_pictures import store_pictures
 from runtime_bench.artifact.manifest import (
     MODEL_FILE,
-    InputSpec,
     Manifest,
     OutputSpec,
     file_entry,
@@ -61,28 +60,27 @@ def build_artifact(
     """Export `module`, check it against PyTorch, and write the artifact to `folder`.
 
     Args:
-        module: Maps (1, 3, height, width) in [0, 1] to (1, 4 + classes, anchors).
+        module: Maps (1, 3, height, width) to (1, 4 + classes, anchors), or to (1, classes).
         folder: Where the artifact goes; an artifact that is there already is replaced.
         card: What the manifest says of the model.
         size: Height and width of the input in pixels.
-        raw: Whether to ship the raw head; else the graph ends with NMS.
+        raw: Whether a detector ships its raw head, and not NMS.
         pictures: Real ones, (H, W, 3) RGB, to compare on besides blank and noisy inputs.
         stored: Pictures that go with it, made smaller: what to time it on without others.
         min_score: Detections below it are left out.
         iou: The overlap beyond which the lesser of two boxes of a class is left out.
         rewrites: Keys of `exporters.rewrites.REWRITES` to run: none changes a detection.
         provenance: What the manifest is to say of how the network was made.
-        lowering: The precision that ships; None for float32. The float graph is compared with
-            PyTorch, and the one in fewer bits with the float graph.
+        lowering: The precision that ships, compared with the float graph; None for float32.
 
     Raises:
         EdgeError: If the size does not fit the network, the module cannot be exported, the
             graph differs from the module, or the folder cannot be written.
     """
-    input_spec = InputSpec(size=check_size(size, stride=card.stride))
-    probes = make_probes(pictures, input_spec)
+    check_size(size, stride=card.stride)
+    probes = make_probes(pictures, card.preprocessing.at(size))
     graph, model, output, parity = _finish(
-        build_graph(module, size=size, probes=probes),
+        build_graph(module, size=size, probes=probes, output_name=card.output_name),
         tuple(rewrites),
         reference=_answers(module, probes, torch.float32),
         exact=_answers(module, probes, torch.float64),
@@ -93,40 +91,30 @@ def build_artifact(
     )
     lowering, how = lowering or Lowering(), _how(graph)
     if lowering.precision != FLOAT32:
-        lowered, facts = lowering.lowered(graph.model)
+        lowered, how["precision"] = lowering.lowered(graph.model)
         exact, model = model, _to_bytes(lowered, card, size=size, raw=raw)
-        compared = probes | _calibration_probes(lowering)
-        parity |= {"precision": check_agreement(exact, model, compared, output=output)}
-        how |= {"precision": facts}
-    made = {"provenance": {**(provenance or {}), "export": how}}
-    said = {"input": input_spec, "output": output, "parity": parity, **made}
-    return _write(folder, model, card, stored, {**said, "precision": lowering.precision})
+        seen = probes | _calibration_probes(lowering)
+        parity["precision"] = check_agreement(exact, model, seen, output=output)
+    manifest = replace(
+        card.manifest(size, output),
+        parity=parity,
+        provenance={**(provenance or {}), "export": how},
+        precision=lowering.precision,
+    )
+    return _write(folder, model, manifest, stored)
 
 
 def _write(
-    folder: Path,
-    model: bytes,
-    card: ModelCard,
-    stored: Sequence[NDArray[np.uint8]],
-    said: Mapping[str, Any],
+    folder: Path, model: bytes, manifest: Manifest, stored: Sequence[NDArray[np.uint8]]
 ) -> Manifest:
-    """Write an artifact, and return its manifest."""
+    """Write an artifact, and return its manifest: what is known of it, with its files."""
     with atomic_folder(folder) as partial:
         write_bytes(partial / MODEL_FILE, model)
         pictures = store_pictures(partial, stored)
-        manifest = Manifest(
-            model_name=card.model_name,
-            family=card.family,
-            licence=card.licence,
-            names=card.names,
-            stride=card.stride,
-            files={name: file_entry(partial / name) for name in (MODEL_FILE, *pictures)},
-            display_score=card.display_score,
-            pictures=pictures,
-            **said,
-        )
-        write_manifest(partial, manifest)
-    return manifest
+        files = {name: file_entry(partial / name) for name in (MODEL_FILE, *pictures)}
+        written = replace(manifest, files=files, pictures=pictures)
+        write_manifest(partial, written)
+    return written
 
 
 def _calibration_probes(lowering: Lowering) -> dict[str, Image]:
@@ -153,7 +141,7 @@ def check_size(size: tuple[int, int], *, stride: int) -> tuple[int, int]:
 def _answers(
     module: nn.Module, probes: Mapping[str, Image], dtype: torch.dtype
 ) -> dict[str, NDArray[Any]]:
-    """Return (4 + classes, anchors) of the PyTorch model for each probe, in one precision."""
+    """Return what the PyTorch model answers to each probe, (rows, …), in one precision."""
     network = copy.deepcopy(module).eval().to(dtype)  # a head keeps what it made for one size
     with torch.no_grad():
         return {
@@ -176,26 +164,19 @@ def _finish(
     """Return what ships, its bytes, what it answers with, and the figures of its check."""
     size = probes["blank"].shape[2:]
     rows = built.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    if rows != 4 + len(card.names):
+    if rows != card.rows:
+        count = len(card.names)
         raise EdgeError(
-            f"the model has {len(card.names)} class names, but the network scores {rows - 4} "
-            "classes; give the names that it was trained with"
+            f"the model has {count} class names, but the network scores "
+            f"{rows - card.rows + count} classes; give the names that it was trained with"
         )
-    raw_output = replace(
-        limits, kind="raw", names=(built.model.graph.output[0].name,), decoder=card.decoder
-    )
+    raw_output = card.raw_output(limits)
     graph = rewritten(built, rewrites)
     content = _to_bytes(graph.model, card, size=size, raw=True)
     parity = check_parity(content, reference, probes, output=raw_output, exact=exact)
-    if raw:
+    if raw or card.task == "classify":
         return graph, content, raw_output, parity
-    graph = finish_graph(
-        built,
-        decoder=card.decoder,
-        names_count=len(card.names),
-        limits=limits,
-        rewrites=rewrites,
-    )
+    graph = finish_graph(built, card=card, limits=limits, rewrites=rewrites)
     content = _to_bytes(graph.model, card, size=size, raw=False)
     detections = check_parity(content, reference, probes, output=limits, decoder=card.decoder)
     return graph, content, limits, {**parity, **detections}

@@ -1,6 +1,46 @@
 """What a person wants to know of a model, and no graph can tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from runtime_bench.artifact.manifest import (
+    CLASSES_KEPT,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    Task,
+)
+
+RAW_OUTPUT = "output0"
+SCORES_OUTPUT = "scores"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a model wants its pictures, whatever the size of its input.
+
+    Attributes:
+        resize: As in `InputSpec`.
+        mean: Of red, green and blue in [0, 1].
+        std: The same.
+        crop_share: Of the shorter side of a picture, what a crop shows.
+    """
+
+    resize: str = "letterbox"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    crop_share: float = 1.0
+
+    def at(self, size: tuple[int, int]) -> InputSpec:
+        """Return what an input of `size`, height and width in pixels, is made by."""
+        cropped = self.resize == "crop"
+        return InputSpec(
+            size=size,
+            mean=self.mean,
+            std=self.std,
+            resize=self.resize,
+            antialias=cropped,
+            shorter_px=round(max(size) / self.crop_share) if cropped else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -13,7 +53,9 @@ class ModelCard:
         licence: Of the weights, and so of the artifact: an SPDX name.
         names: The names of the classes; a label is an index into them.
         stride: Both sides of the input are multiples of it, in pixels.
-        decoder: Which numpy decoder reads the raw output.
+        task: What it tells of a picture.
+        preprocessing: How it wants its pictures.
+        decoder: Which numpy decoder reads the raw output of a detector.
         display_score: Detections below it are not worth showing to a person.
     """
 
@@ -22,5 +64,59 @@ class ModelCard:
     licence: str
     names: tuple[str, ...]
     stride: int
+    task: Task = "detect"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     decoder: str = "yolo"
     display_score: float = 0.25
+
+    @property
+    def output_name(self) -> str:
+        """What a graph calls the output of the network itself."""
+        return SCORES_OUTPUT if self.task == "classify" else RAW_OUTPUT
+
+    @property
+    def rows(self) -> int:
+        """How many values the network gives: of each place, or of a picture as a whole."""
+        return len(self.names) + (4 if self.task == "detect" else 0)
+
+    def manifest(self, size: tuple[int, int], output: OutputSpec) -> Manifest:
+        """Return what is to be said of a model, no file of which is written yet.
+
+        Args:
+            size: Height and width of its input in pixels.
+            output: What it answers with.
+        """
+        return Manifest(
+            model_name=self.model_name,
+            family=self.family,
+            licence=self.licence,
+            task=self.task,
+            names=self.names,
+            stride=self.stride,
+            input=self.preprocessing.at(size),
+            output=output,
+            files={},
+            display_score=self.display_score,
+        )
+
+    def raw_output(self, limits: OutputSpec) -> OutputSpec:
+        """Return what the output of the network itself is.
+
+        Args:
+            limits: What is to be left out of detections.
+        """
+        if self.task == "classify":
+            return OutputSpec(
+                kind="scores",
+                names=(self.output_name,),
+                min_score=0.0,
+                max_boxes=min(CLASSES_KEPT, len(self.names)),
+            )
+        return OutputSpec(
+            kind="raw",
+            names=(self.output_name,),
+            decoder=self.decoder,
+            min_score=limits.min_score,
+            iou=limits.iou,
+            max_boxes=limits.max_boxes,
+        )

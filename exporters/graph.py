@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx
 from torch import nn
 
+from exporters.card import RAW_OUTPUT, ModelCard
 from exporters.heads import HEADS
 from exporters.onnx_export import export_raw
 from exporters.passes import run_passes
@@ -24,7 +25,8 @@ class Graph:
     """A finished graph, and how it was made.
 
     Attributes:
-        model: One input "images"; one output "output0", or boxes, scores and labels.
+        model: One input "images"; one output "output0" or "scores", or boxes, scores and
+            labels.
         simplifier: The tool that simplified it, or "none".
         rewrites: How many places each of our own passes and rewrites changed.
     """
@@ -40,19 +42,22 @@ def build_graph(
     size: tuple[int, int],
     probes: Mapping[str, Image],
     rewrites: Iterable[str] = (),
+    output_name: str = RAW_OUTPUT,
 ) -> Graph:
     """Return the graph of `module` for pictures of one size, as small as it can be exactly.
 
     Args:
-        module: Maps (1, 3, height, width) to (1, 4 + classes, anchors); it is not changed.
+        module: Maps (1, 3, height, width) to (1, 4 + classes, anchors), or to scores
+            (1, classes); it is not changed.
         size: Height and width in pixels.
         probes: Inputs on which a simplified graph must agree with the exported one.
         rewrites: Keys of `exporters.rewrites.REWRITES`, to run last.
+        output_name: What the graph calls its output.
 
     Raises:
         EdgeError: If the module cannot be exported.
     """
-    simplified = simplify(export_raw(module, size=size), probes)
+    simplified = simplify(export_raw(module, size=size, output_name=output_name), probes)
     model, passes = run_passes(simplified.model)
     strip_origin(model)
     onnx.checker.check_model(model, full_check=True)
@@ -68,27 +73,25 @@ def rewritten(graph: Graph, rewrites: Iterable[str]) -> Graph:
 def finish_graph(
     graph: Graph,
     *,
-    decoder: str,
-    names_count: int,
+    card: ModelCard,
     limits: OutputSpec,
     raw: bool = False,
     rewrites: Iterable[str] = (),
 ) -> Graph:
-    """Return a raw graph as it ships: with NMS unless `raw`, and then rewritten.
+    """Return a raw graph as it ships: a detector's with NMS unless `raw`, and then rewritten.
 
     Args:
         graph: From `build_graph` without rewrites, since some need to see the whole end.
-        decoder: What the raw output is, a key of `HEADS`.
-        names_count: The number of classes.
+        card: What the model is.
         limits: Least score, overlap and number of boxes that NMS keeps to.
         raw: Whether to ship the raw head.
         rewrites: Keys of `exporters.rewrites.REWRITES`.
     """
-    if raw:
+    if raw or card.task == "classify":
         return rewritten(graph, rewrites)
-    model = HEADS[decoder](
+    model = HEADS[card.decoder](
         graph.model,
-        names_count=names_count,
+        names_count=len(card.names),
         min_score=limits.min_score,
         iou=limits.iou,
         max_boxes=limits.max_boxes,

@@ -3,6 +3,7 @@
 No date is among them: the same model gives the same bytes.
 """
 
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import onnx
@@ -10,6 +11,7 @@ import onnx
 from exporters.card import ModelCard
 
 _DOCS = "https://docs.ultralytics.com"
+_KIND = {"detect": "object detector", "classify": "image classifier"}
 
 
 def write_metadata(
@@ -24,20 +26,29 @@ def write_metadata(
         raw: Whether the output is that of the head. With NMS inside, the file also says so.
     """
     properties = {
-        "description": f"{card.model_name} object detector",
+        "description": f"{card.model_name} {_KIND[card.task]}",
         "author": "xprune-edge",
         "version": package_version("xprune-edge"),
         "license": card.licence,
         "docs": _DOCS,
         "stride": str(card.stride),
-        "task": "detect",
+        "task": card.task,
         "batch": "1",
         "imgsz": str(list(size)),
         "names": str(dict(enumerate(card.names))),
         "channels": "3",
-        "args": str({"batch": 1, "dynamic": False, "half": False, "nms": not raw}),
+        "args": str(
+            {
+                "batch": 1,
+                "dynamic": False,
+                "half": False,
+                "nms": not raw and card.task == "detect",
+            }
+        ),
         "end2end": "False",
     }
+    if card.task == "classify":  # Ultralytics has no note for it
+        properties["preprocessing"] = str(asdict(card.preprocessing))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, properties)
 

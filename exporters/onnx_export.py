@@ -1,4 +1,4 @@
-"""Turn a PyTorch detector into one ONNX graph whose nodes are named after its layers.
+"""Turn a PyTorch network into one ONNX graph whose nodes are named after its layers.
 
 PyTorch's current exporter (`dynamo=True`) at opset 18, static shapes, weights inside
 the file. Opset 17 would give an invalid YOLOv8 graph without an error, and from opset
@@ -41,7 +41,8 @@ def export_raw(
     `named_modules()`; batch norms are folded into the convolutions before them.
 
     Args:
-        module: Maps (1, 3, height, width) float32 in [0, 1] to (1, 4 + classes, anchors).
+        module: Maps (1, 3, height, width) float32 to (1, 4 + classes, anchors), or to scores
+            (1, classes).
         size: Height and width of the input in pixels.
         input_name: What the graph calls its input.
         output_name: What the graph calls its output.
@@ -61,7 +62,8 @@ def export_raw(
         if not isinstance(expected, torch.Tensor):
             raise EdgeError(
                 f"{type(module).__name__} returns {type(expected).__name__}, not one tensor; "
-                "wrap it so that it returns the decoded (1, 4 + classes, anchors) tensor"
+                "wrap it so that it returns the decoded (1, 4 + classes, anchors) tensor, or a "
+                "classifier's scores (1, classes)"
             )
         traced = fold_batch_norm(traced, images)
         model = _trace(traced, images, input_name=input_name, output_name=output_name)

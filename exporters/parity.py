@@ -67,18 +67,26 @@ def compare_tensors(
 
 
 def compare_raw(
-    reference: Raw, actual: Raw, exact: NDArray[np.float64] | None = None
+    reference: Raw,
+    actual: Raw,
+    exact: NDArray[np.float64] | None = None,
+    *,
+    box_rows: int = _BOX_ROWS,
 ) -> dict[str, TensorParity]:
     """Compare boxes and scores apart: in one tensor, pixels would hide what scores do.
 
     Args:
-        reference: (4 + classes, anchors): boxes in pixels, then scores in [0, 1].
+        reference: (4 + classes, anchors): boxes in pixels, then scores in [0, 1]; or the scores
+            (classes,) of a classifier.
         actual: The same.
         exact: The reference computed in float64. Where a network amplifies rounding (a pruned
             one on noise may), PyTorch's own float32 misses it by more than the usual limit, and
             the limit becomes a small multiple of that miss: no file can be asked for more.
+        box_rows: How many rows are boxes; 0 for a classifier.
     """
-    parts = {"boxes_px": slice(None, _BOX_ROWS), "scores": slice(_BOX_ROWS, None)}
+    parts = {"boxes_px": slice(None, box_rows), "scores": slice(box_rows, None)}
+    if not box_rows:
+        del parts["boxes_px"]
     compared = {}
     for part, rows in parts.items():
         parity = compare_tensors(reference[rows], actual[rows], least_scale=1.0)
@@ -102,9 +110,9 @@ def check_parity(
 
     Args:
         model: The bytes of the ONNX file.
-        reference: (4 + classes, anchors) of the PyTorch model, for each probe.
+        reference: (4 + classes, anchors) of the PyTorch model, or (classes,), for each probe.
         probes: Inputs by name.
-        output: What the file answers with: the raw tensor, or detections.
+        output: What the file answers with: the raw tensor, scores, or detections.
         decoder: Turns the reference into detections.
         exact: The reference in float64; see `compare_raw`.
 
@@ -120,10 +128,13 @@ def check_parity(
     for name, image in probes.items():
         expected = reference[name]
         answer = session.run(image)
-        if output.kind == "raw":
+        if output.kind != "detections":
             actual = np.asarray(answer[output.names[0]], np.float32)[0]
             for part, parity in compare_raw(
-                expected, actual, exact[name] if exact is not None else None
+                expected,
+                actual,
+                exact[name] if exact is not None else None,
+                box_rows=_BOX_ROWS if output.kind == "raw" else 0,
             ).items():
                 _require(parity, part=part, probe=name)
                 worst[part] = max(worst.get(part, parity), parity, key=_share_of_limit)

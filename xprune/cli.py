@@ -53,7 +53,7 @@ def _show_version(context: click.Context, option: click.Parameter, wanted: bool)
     help="Show the version and exit.",
 )
 def main() -> None:
-    """Make an object detector faster on your device, and see why it still works.
+    """Make a detector or classifier faster on your device, and see why it still works.
 
     The layers that matter least, for the time they take, are replaced; the result is a verified
     ONNX artifact, measured through onnxruntime.

@@ -16,11 +16,14 @@ MODEL_OPTIONS = (
     click.option(
         "--model", help="A known name, a YAML, or a weights file.  [default: builtin]"
     ),
-    click.option("--weights", help="For a name or YAML: a weights file, or none (random)."),
+    click.option(
+        "--weights",
+        help="For a name or YAML: a file, none (random), or DEFAULT (torchvision's own).",
+    ),
     click.option(
         "--imgsz",
         metavar="S|HxW|auto",
-        help="Input size; auto: what keeps most.  [default: the model's own, or 640]",
+        help="Input size; auto: what keeps most.  [default: the model's own]",
     ),
     click.option(
         "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
@@ -35,7 +38,9 @@ RUN_OPTIONS = (
         help="Options as TOML; one that is given here goes before.",
     ),
     click.option(
-        "--data", help="Labelled pictures: COCO JSON or data.yaml.  [default: builtin]"
+        "--data",
+        help="Labelled pictures: COCO JSON, data.yaml, or a folder for each class.  "
+        "[default: builtin]",
     ),
     click.option("--images-dir", help="Where the pictures of a COCO JSON lie."),
     click.option(

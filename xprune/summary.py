@@ -11,6 +11,18 @@ from rich.text import Text
 
 from runtime_bench.files import read_json
 
+# What accuracy is told by, the first one first, by key and by name.
+FIGURES = {
+    "detect": (("ap", "AP"), ("ap50", "AP50")),
+    "classify": (("top1", "top-1"), ("top5", "top-5")),
+}
+
+
+def figures_of(summary: Any) -> tuple[tuple[str, str], ...]:
+    """Return keys and names of the figures that tell the accuracy of a run's models."""
+    # Summaries of before there were classifiers name no task.
+    return FIGURES.get(summary.get("task", "detect"), FIGURES["detect"])
+
 
 def show_summary(folder: Path, console: Console | None = None) -> None:
     """Print what came out of the run in `folder`, and which layers went and why."""
@@ -69,10 +81,11 @@ def _of_rewrites(summary: Any) -> str:
 
 
 def _kept(summary: Any) -> str:
-    before, after = summary["before"]["ap"], summary["after"]["ap"]
+    key, name = figures_of(summary)[0]
+    before, after = summary["before"][key], summary["after"][key]
     if before <= 0:
-        return "no AP to keep: the unpruned model finds nothing on the test pictures"
-    return f"{after / before:.1%} of the AP kept"
+        return f"no {name} to keep: the unpruned model finds nothing on the test pictures"
+    return f"{after / before:.1%} of the {name} kept"
 
 
 def _figures(summary: Any) -> Table:
@@ -82,8 +95,10 @@ def _figures(summary: Any) -> Table:
         table.add_column(side, justify="right")
     before, after = summary["before"], summary["after"]
     rows = [
-        ("AP", f"{before['ap']:.4f}", f"{after['ap']:.4f}"),
-        ("AP50", f"{before['ap50']:.4f}", f"{after['ap50']:.4f}"),
+        *(
+            (name, f"{before[key]:.4f}", f"{after[key]:.4f}")
+            for key, name in figures_of(summary)
+        ),
         *(
             (
                 f"latency {name}, ms",

@@ -24,12 +24,15 @@ OVERLAP = 0.5
 LEAST_SHARE = 0.6
 # With fewer detections a share says nothing.
 LEAST_COMPARED = 10
+_WHOLE = np.array([[0, 0, 1, 1]], np.float32)
 
 
 def check_agreement(
     exact: bytes, lowered: bytes, probes: Mapping[str, Image], *, output: OutputSpec
 ) -> dict[str, object]:
-    """Compare the detections of a graph in fewer bits with those of the float graph.
+    """Compare the answers of a graph in fewer bits with those of the float graph.
+
+    Of a classifier they are its best class on each probe, where the float graph is sure of it.
 
     Args:
         exact: The float graph, proven against PyTorch.
@@ -43,13 +46,12 @@ def check_agreement(
     Raises:
         EdgeError: If too little of what is plainly seen has a partner, or a value is no number.
     """
+    read = _best_class if output.kind == "scores" else _detections
     first, second = (open_session(model, SessionSettings()) for model in (exact, lowered))
     compared = matched = 0
     differences: list[float] = []
     for name, image in probes.items():
-        wanted, found = (
-            _detections(side.run(image), output, probe=name) for side in (first, second)
-        )
+        wanted, found = (read(side.run(image), output, probe=name) for side in (first, second))
         pairs = match_detections(wanted, found, min_iou=OVERLAP).pairs
         compared += len(wanted) + len(found)
         matched += 2 * len(pairs)
@@ -76,9 +78,23 @@ def _detections(
     answer: Mapping[str, NDArray[np.generic]], output: OutputSpec, *, probe: str
 ) -> Detections:
     found = read_outputs(answer, output)
-    if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+    _require_numbers(probe, found.boxes, found.scores)
+    return found.above(SEEN)
+
+
+def _best_class(
+    answer: Mapping[str, NDArray[np.generic]], output: OutputSpec, *, probe: str
+) -> Detections:
+    """Return the best class as one detection of the whole picture, if its score is plain."""
+    scores = np.asarray(answer[output.names[0]], np.float32)[0]
+    _require_numbers(probe, scores)
+    best = scores.argmax(keepdims=True)
+    return Detections(_WHOLE, scores[best], best).above(SEEN)
+
+
+def _require_numbers(probe: str, *values: NDArray[np.float32]) -> None:
+    if not all(np.isfinite(one).all() for one in values):
         raise EdgeError(
             f"in the lower precision the model answers with no numbers on probe '{probe}'; "
             "nothing was written: use --precision float32"
         )
-    return found.above(SEEN)

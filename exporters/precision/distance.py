@@ -1,4 +1,7 @@
-"""How far do the raw outputs of two graphs lie apart, where an object is seen?"""
+"""How far do the raw outputs of two graphs lie apart, where an object is seen?
+
+Of a classifier: how far its scores do.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +18,7 @@ _BOX_ROWS = 4
 
 
 def raw_outputs(model: onnx.ModelProto, images: Sequence[Image]) -> list[Raw]:
-    """Return the one output (4 + classes, anchors) of a raw graph for each image."""
+    """Return the one output (4 + classes, anchors) or (classes,) of a graph for each image."""
     session = open_session(model.SerializeToString(), SessionSettings(threads=1))
     name = session.outputs[0].name
     return [np.asarray(session.run(image)[name], np.float32)[0] for image in images]
@@ -29,7 +32,9 @@ def distance(wanted: Sequence[Raw], outputs: Sequence[Raw]) -> float:
     the sum of the highest scores. So what nobody would look at may move.
 
     Args:
-        wanted: (4 + classes, anchors) for each picture: centre, size, and scores in [0, 1].
+        wanted: (4 + classes, anchors) for each picture: centre, size, and scores in [0, 1]; or
+            (classes,), of which the mean is of half the absolute differences: what share of the
+            whole went to other classes (total variation).
         outputs: The same of the other graph. What is no number is infinitely far.
     """
     return float(np.mean([_of_picture(*pair) for pair in zip(wanted, outputs, strict=True)]))
@@ -38,6 +43,8 @@ def distance(wanted: Sequence[Raw], outputs: Sequence[Raw]) -> float:
 def _of_picture(wanted: Raw, output: Raw) -> float:
     if not np.isfinite(output).all():
         return float("inf")
+    if wanted.ndim == 1:
+        return float(np.abs(wanted - output).sum() / 2)
     scores, other = wanted[_BOX_ROWS:], output[_BOX_ROWS:]
     weights = scores.max(axis=0)
     moved = float((np.maximum(scores, other) * np.abs(scores - other)).sum())

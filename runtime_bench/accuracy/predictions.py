@@ -59,6 +59,11 @@ def score(dataset: Dataset, found: Sequence[Detections]) -> Scored:
     return measure(dataset.pictures, found, dataset.names)
 
 
+def main_figure(scored: Scored) -> float:
+    """Return what an accuracy comes down to: AP of a detector, top-1 of a classifier."""
+    return scored.top1 if isinstance(scored, ClassAccuracy) else scored.ap
+
+
 def score_predictions(predictions: Predictions, dataset: Dataset) -> Scored:
     """Return the accuracy of predictions that were made elsewhere, on labelled pictures.
 

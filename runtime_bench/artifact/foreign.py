@@ -24,6 +24,8 @@ from runtime_bench.runtime.runnable import Runnable
 
 MOST_NOTE = 1 << 20
 UNKNOWN_LICENCE = "unknown"
+# Written by `exporters` into classifiers, whose preprocessing Ultralytics has no note for.
+OWN_NOTE = "preprocessing"
 # Of a row of an export with NMS inside: left, top, right, bottom, score, class.
 ROW = 6
 
@@ -45,6 +47,8 @@ def manifest_of_notes(
     names, size = _names(notes), _size(notes, session.inputs, shape)
     task = notes.get("task")
     if task not in KIND_OF_TASK or names is None or size is None:
+        return None
+    if OWN_NOTE in notes:  # a classifier of ours without its manifest: it is not Ultralytics'
         return None
     read = _scores if task == "classify" else _output
     output = read(notes, session.outputs, classes=len(names))

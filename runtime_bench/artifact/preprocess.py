@@ -115,21 +115,17 @@ def centre_crop(
     Raises:
         EdgeError: If the picture is so thin that it would become absurdly large.
     """
-    assert spec.shorter_px is not None, "checked with the manifest"
     height, width = picture.shape[:2]
-    longer_px = int(spec.shorter_px * max(height, width) / min(height, width))
-    inner = (spec.shorter_px, longer_px) if height <= width else (longer_px, spec.shorter_px)
+    placement = place((height, width), spec)
+    inner = placement.inner_size
     if inner[0] * inner[1] > MAX_PIXELS:
         raise EdgeError(
             f"a picture of {width} x {height} px is too thin: resized to a shorter side of "
             f"{spec.shorter_px} px it has more than {MAX_PIXELS} pixels"
         )
     image = Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR)
-    top_px, left_px = (
-        round((whole - wanted) / 2) for whole, wanted in zip(inner, spec.size, strict=True)
-    )
+    left_px, top_px = -placement.left_px, -placement.top_px
     box = (left_px, top_px, left_px + spec.size[1], top_px + spec.size[0])
-    placement = Placement((height, width), inner, -left_px, -top_px)
     return _normalised(np.asarray(image.crop(box)), spec), placement
 
 
@@ -170,6 +166,21 @@ def _normalised(canvas: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[n
 
 def place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
     """Return where a picture of `picture_size` (height, width) will lie in the input."""
+    return (_crop_place if spec.resize == "crop" else _letterbox_place)(picture_size, spec)
+
+
+def _crop_place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
+    assert spec.shorter_px is not None, "checked with the manifest"
+    height, width = picture_size
+    longer_px = int(spec.shorter_px * max(height, width) / min(height, width))
+    inner = (spec.shorter_px, longer_px) if height <= width else (longer_px, spec.shorter_px)
+    top_px, left_px = (
+        round((whole - wanted) / 2) for whole, wanted in zip(inner, spec.size, strict=True)
+    )
+    return Placement(picture_size, inner, -left_px, -top_px)
+
+
+def _letterbox_place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
     height, width = picture_size
     scale = min(spec.size[0] / height, spec.size[1] / width)
     if not spec.scale_up:

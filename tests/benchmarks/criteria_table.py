@@ -22,10 +22,14 @@ from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.errors import EdgeError
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.timing.compare import compare_in_turn
-from tests.benchmarks.setting import builtin_workbench, coco_workbench, markdown, write_result
+from tests.benchmarks.setting import (
+    builtin_workbench,
+    coco_workbench,
+    markdown,
+    measured_ap,
+    write_result,
+)
 from xprune.attribution.scores import Scores
-from xprune.data.batches import read_pictures
-from xprune.data.evaluate import network_accuracy
 from xprune.layers.substitutes import AUTO
 from xprune.pruning.plan import Request
 from xprune.run_folder import RunFolder
@@ -75,7 +79,7 @@ def main(
         base = evaluate_artifact(
             bench.run.file(BASELINE_FOLDER), bench.sets.test, progress=False
         )
-        torch_ap = _pytorch_ap(bench)
+        torch_ap = measured_ap(bench)()
         click.echo(
             f"unpruned: AP {base.ap:.4f} ({torch_ap:.4f} in PyTorch), AP50 {base.ap50:.4f}"
         )
@@ -99,18 +103,6 @@ def main(
             click.echo(" | ".join(_shown(row, base.ap)), err=True)
             write_result(name, content)  # at once: an hour's work is not lost
     click.echo(markdown(_HEADER, [_shown(row, base.ap) for row in content["arms"]]))
-
-
-def _pytorch_ap(bench: Workbench) -> float:
-    """Return the unpruned network's AP without any export."""
-    pictures = bench.sets.test.pictures
-    return network_accuracy(
-        bench.decoded(bench.detector.network),
-        pictures,
-        read_pictures(pictures, bench.spec, label="Reading test pictures"),
-        spec=bench.spec,
-        names=bench.detector.names,
-    ).ap
 
 
 def _arm(

@@ -22,7 +22,12 @@ from typing import Any
 import click
 
 from runtime_bench.files import write_json
-from tests.benchmarks.setting import DATA_VARIABLE, data_folder, write_result
+from tests.benchmarks.setting import (
+    DATA_VARIABLE,
+    cifar_options,
+    data_folder,
+    write_result,
+)
 from xprune.frontier.arms import Method
 from xprune.frontier.make import make_frontier
 from xprune.frontier.methods import METHODS
@@ -58,6 +63,7 @@ ALL = (
     "random_int8",
 )
 BUILTIN_TEST_PICTURES = 3000
+CIFAR_TEST_PICTURES = 5000
 HALF = 500
 MINUTES = 5.0
 
@@ -70,6 +76,7 @@ MINUTES = 5.0
 @click.option("--calibration-images", type=int, default=64, show_default=True)
 @click.option("--recover-minutes", type=float, default=MINUTES, show_default=True)
 @click.option("--builtin", is_flag=True, help="The built-in detector on built-in pictures.")
+@click.option("--cifar", is_flag=True, help="ResNet-56 on CIFAR-10.")
 @click.option("--halves", is_flag=True, help="Distil on half of coco_pool, test on the rest.")
 @click.option("--recheck", metavar="METHOD", help="Make its points anew, and compare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
@@ -82,6 +89,7 @@ def main(
     calibration_images: int,
     recover_minutes: float,
     builtin: bool,
+    cifar: bool,
     halves: bool,
     recheck: str | None,
     out: Path,
@@ -92,7 +100,10 @@ def main(
         if not recheck_points(out, recheck, methods, budgets=budgets, say=_say):
             raise SystemExit(1)
         return
-    name, options = _setting(out, images, builtin=builtin, halves=halves)
+    if cifar:
+        name, options = "frontier_resnet56_cifar", _cifar(out, images)
+    else:
+        name, options = _setting(out, images, builtin=builtin, halves=halves)
     options |= {"threads": threads, "calibration_images": calibration_images}
     asked = [
         (method, budget)
@@ -105,7 +116,8 @@ def main(
         recover_minutes=recover_minutes,
     )
     content = make_frontier(settings, out, methods, say=_say, program=PROGRAM)
-    command = f"{PROGRAM} --threads {threads}{' --builtin' * builtin}{' --halves' * halves}"
+    flags = " --builtin" * builtin + " --cifar" * cifar + " --halves" * halves
+    command = f"{PROGRAM} --threads {threads}{flags}"
     if images is None and recover_minutes == MINUTES:  # else it is a trial
         told = anyones(content, command, out)
         write_result(name, {**told, "command": f"{command} --out FOLDER"})
@@ -153,6 +165,13 @@ def _setting(
             "calibration": str(calibration),
         }
     return "frontier_yolov8n_coco_val", options
+
+
+def _cifar(out: Path, images: int | None) -> dict[str, Any]:
+    """Return ResNet-56 and its pictures as options."""
+    pictures = out / ".pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    return cifar_options(pictures) | {"images": images or CIFAR_TEST_PICTURES}
 
 
 def anyones(content: Mapping[str, Any], command: str, out: Path) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from runtime_bench.accuracy.predictions import main_figure
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.files import write_json
 from xprune.config import make_config
 from xprune.data.batches import read_pictures
@@ -46,6 +49,29 @@ def coco_workbench(folder: Path, **options: Any) -> Workbench:
     return Workbench(RunFolder(folder, config), lambda line: click.echo(line, err=True))
 
 
+def cifar_options(folder: Path) -> dict[str, Any]:
+    """Return ResNet-56 and CIFAR-10 as options; its pictures are unpacked into `folder`."""
+    data = data_folder()
+    for archive, name in (("test.zip", "test"), ("train_10k.zip", "train")):
+        if not (folder / name).exists():
+            with zipfile.ZipFile(data / "cifar10_jpeg" / archive) as pictures:
+                pictures.extractall(folder)
+    return {
+        "model": "resnet56_cifar",
+        "weights": str(data / "weights" / "resnet56-4bfd9763.th"),
+        "data": str(folder / "test"),
+        "calibration": str(folder / "train"),
+    }
+
+
+def cifar_workbench(folder: Path, **options: Any) -> Workbench:
+    """Return ResNet-56, tested on CIFAR-10's test pictures, calibrated on those to train on."""
+    pictures = folder / ".pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    config = make_config(cifar_options(pictures) | options)
+    return Workbench(RunFolder(folder, config), lambda line: click.echo(line, err=True))
+
+
 def builtin_workbench(folder: Path, **options: Any) -> Workbench:
     """Return the built-in detector on the built-in scenes, as `make demo` runs it."""
     return Workbench(RunFolder(folder, make_config(options)), click.echo)
@@ -53,17 +79,12 @@ def builtin_workbench(folder: Path, **options: Any) -> Workbench:
 
 def measured_ap(bench: Workbench) -> Callable[[], float]:
     """Return what measures the AP of the workbench's network, as it is then, in PyTorch."""
-    pictures = bench.sets.test.pictures
-    tensors = read_pictures(pictures, bench.spec, label="Reading test pictures")
-    return lambda: (
+    test, manifest = bench.sets.test, bench.manifest(OutputSpec())
+    tensors = read_pictures(test.pictures, bench.spec, label="Reading test pictures")
+    return lambda: main_figure(
         network_accuracy(
-            bench.decoded(bench.detector.network),
-            pictures,
-            tensors,
-            spec=bench.spec,
-            names=bench.detector.names,
-            quiet=True,
-        ).ap
+            bench.decoded(bench.detector.network), test, tensors, manifest, quiet=True
+        )
     )
 
 

@@ -18,13 +18,15 @@ def export_once(patch: pytest.MonkeyPatch) -> None:
 
     build = graph.build_graph
 
-    def build_once(module: Any, *, size: tuple[int, int], probes: Any) -> Any:
+    def build_once(
+        module: Any, *, size: tuple[int, int], probes: Any, output_name: str = "output0"
+    ) -> Any:
         digest = hashlib.sha256(f"{module} {size}".encode())
         for name, tensor in module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         key = digest.hexdigest()
         if key not in _GRAPHS:
-            _GRAPHS[key] = build(module, size=size, probes=probes)
+            _GRAPHS[key] = build(module, size=size, probes=probes, output_name=output_name)
         return copy.deepcopy(_GRAPHS[key])
 
     for user in ("exporters.bundle", "xprune.stages.workbench"):

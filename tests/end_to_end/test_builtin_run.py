@@ -95,23 +95,22 @@ def test_ap_of_the_artifact_is_that_of_the_pytorch_model(
     builtin_run: Path, tmp_path: Path
 ) -> None:
     """The pruned network, rebuilt and run by PyTorch with the same decoder, has the same AP."""
-    from runtime_bench.artifact.manifest import InputSpec
     from runtime_bench.data.dataset import match_classes, read_dataset
+    from tests.reference.cards import raw_manifest
     from xprune.data.batches import read_pictures
     from xprune.data.evaluate import network_accuracy
 
     detector = load_detector(str(builtin_run / "pruned.safetensors"))
     dataset = read_dataset(builtin_run / "scenes" / "test-20" / "instances.json")
-    pictures = match_classes(dataset, detector.names).pictures
+    matched = match_classes(dataset, detector.names)
     assert detector.imgsz is not None
-    spec = InputSpec(size=detector.imgsz)
+    manifest = raw_manifest(detector.imgsz, detector.names)
 
     accuracy = network_accuracy(
         MODELS[detector.family].decoded(detector.network),
-        pictures,
-        read_pictures(pictures, spec, label="Reading"),
-        spec=spec,
-        names=detector.names,
+        matched,
+        read_pictures(matched.pictures, manifest.input, label="Reading"),
+        manifest,
         quiet=True,
     )
 

@@ -17,6 +17,7 @@ from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import Wrapped
+from tests.reference.cards import yolo_card
 from xprune.models import upstream
 
 pytestmark = pytest.mark.needs_torch
@@ -56,8 +57,7 @@ def finished(graph, *, raw):
     """Return the graph with all rewrites, and a session of it."""
     done = finish_graph(
         graph,
-        decoder="yolo",
-        names_count=CLASSES,
+        card=yolo_card(CLASSES),
         limits=LIMITS,
         raw=raw,
         rewrites=REWRITES,
@@ -106,8 +106,7 @@ def test_nothing_found_is_no_error(built):
     _, graph, probes = built
     done = finish_graph(
         graph,
-        decoder="yolo",
-        names_count=CLASSES,
+        card=yolo_card(CLASSES),
         limits=OutputSpec(min_score=0.9999, iou=0.7, max_boxes=300),
         rewrites=REWRITES,
     )

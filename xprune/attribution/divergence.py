@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ from xprune.layers.replay import BATCH, Replay
 # Of the options so many are looked at, those of the lowest cheap score.
 MOST_LOOKS = 160
 
-Outputs = object
+Outputs = Any
 Name = tuple[str, str]  # layer, substitute
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
 

@@ -1,59 +1,45 @@
-"""Average precision of a PyTorch network, by the same decoder and scorer as an artifact's."""
+"""Accuracy of a PyTorch network, by the same decoder and scorer as an artifact's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
-from runtime_bench.accuracy.coco import Accuracy, average_precision
-from runtime_bench.artifact.decode import decode_yolo
+from runtime_bench.accuracy.predictions import Scored, score
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.manifest import InputSpec, OutputSpec
+from runtime_bench.artifact.manifest import Manifest
 from runtime_bench.artifact.preprocess import place
-from runtime_bench.data.dataset import Picture
+from runtime_bench.data.dataset import Dataset
 from runtime_bench.progress import track
-from xprune.data.batches import PictureTensor
+from xprune.data.batches import PictureTensor, answers
 
 
 def network_accuracy(
     decoded: nn.Module,
-    pictures: Sequence[Picture],
+    dataset: Dataset,
     tensors: PictureTensor,
+    manifest: Manifest,
     *,
-    spec: InputSpec,
-    names: Sequence[str],
     batch: int = 16,
     quiet: bool = False,
-) -> Accuracy:
-    """Score what a network finds.
+) -> Scored:
+    """Score what a network says of pictures.
 
     Args:
-        decoded: Maps (B, 3, H, W) to (B, 4 + classes, anchors).
-        pictures: Labelled, labels indexing `names`.
+        decoded: Maps (B, 3, H, W) to what `manifest` says.
+        dataset: Labelled, labels indexing the names of `manifest`.
         tensors: The same pictures from `read_pictures`.
-        spec: How they were letterboxed.
-        names: The classes.
+        manifest: How they became inputs, and what outputs mean.
         batch: Pictures in one forward pass.
         quiet: Show no progress.
     """
-    limits = OutputSpec()
     found: list[Detections] = []
-    batches = -(-len(pictures) // batch)
-    with torch.no_grad():
-        for images in track(
-            tensors.batches(batch), label="Scoring pictures", total=batches, quiet=quiet
-        ):
-            for raw in decoded(images):
-                placement = place(pictures[len(found)].size, spec)
-                detections = decode_yolo(
-                    raw.numpy(),
-                    min_score=limits.min_score,
-                    iou=limits.iou,
-                    max_boxes=limits.max_boxes,
-                )
-                boxes = placement.to_picture(detections.boxes)
-                found.append(replace(detections, boxes=boxes))
-    return average_precision(pictures, found, names)
+    batches = -(-len(dataset.pictures) // batch)
+    for images in track(
+        tensors.batches(batch), label="Scoring pictures", total=batches, quiet=quiet
+    ):
+        for answer in answers(decoded, images, manifest):
+            placement = place(dataset.pictures[len(found)].size, manifest.input)
+            found.append(replace(answer, boxes=placement.to_picture(answer.boxes)))
+    return score(dataset, found)

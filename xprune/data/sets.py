@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runtime_bench.artifact.manifest import Task
 from runtime_bench.data.dataset import (
     Dataset,
     Picture,
@@ -98,7 +99,12 @@ def read_labelled(request: PictureRequest, *, scenes: Path) -> Dataset:
 
 
 def split_and_match(
-    request: PictureRequest, test: Dataset, names: tuple[str, ...], *, scenes: Path
+    request: PictureRequest,
+    test: Dataset,
+    names: tuple[str, ...],
+    *,
+    scenes: Path,
+    task: Task = "detect",
 ) -> PictureSets:
     """Check the pictures of a run, split them, and match their classes with the detector's.
 
@@ -107,6 +113,7 @@ def split_and_match(
         test: What `read_labelled` returned.
         names: The detector's classes; labels of the result index them.
         scenes: A folder for the built-in scenes, where `builtin` is asked for.
+        task: What the labels have to be for.
 
     Raises:
         EdgeError: If data is faulty or too few, nothing is labelled, a class is not the
@@ -125,13 +132,13 @@ def split_and_match(
         if request.test_count is not None:
             test, _ = _some_and_rest(test, request.test_count, request.seed, option="--images")
     # Labels before pictures, since decoding all of them may take minutes.
-    test = match_classes(test, names)
+    test = match_classes(test, names, task=task)
     if not any(len(picture.boxes) for picture in test.pictures):
         raise EdgeError(
             f"{request.data}: no box is labelled on the {len(test.pictures)} test pictures, so "
             "there is no AP to measure; give data with boxes, or more --images"
         )
-    calibration = _labels_if_matching(calibration, names)
+    calibration = _labels_if_matching(calibration, names, task)
     return PictureSets(
         test=verify_pictures(test, skip_bad=request.skip_bad),
         calibration=verify_pictures(calibration, skip_bad=request.skip_bad),
@@ -161,7 +168,7 @@ def recovery_set(
         return match_classes(drawn, sets.calibration.names)
     spare = sets.spare
     if spare.labelled:
-        spare = match_classes(spare, sets.calibration.names)
+        spare = match_classes(spare, sets.calibration.names, task=spare.task)
     pictures = (*sets.calibration.pictures, *spare.pictures)
     if count is not None and count > len(pictures):
         raise EdgeError(
@@ -253,5 +260,5 @@ def _check_disjoint(test: Dataset, calibration: Dataset) -> None:
         )
 
 
-def _labels_if_matching(calibration: Dataset, names: tuple[str, ...]) -> Dataset:
-    return match_classes(calibration, names) if calibration.labelled else calibration
+def _labels_if_matching(calibration: Dataset, names: tuple[str, ...], task: Task) -> Dataset:
+    return match_classes(calibration, names, task=task) if calibration.labelled else calibration

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.artifact.preprocess import place
-from xprune.models.yolo import Targets
+from xprune.data.batches import normalised
+from xprune.models.targets import Targets
 
-# Around the size and place of the letterboxed picture, which is what the network is used on.
+# Around the size and place of the picture in the input, which is what the network is used on.
 SMALLEST, LARGEST = 0.75, 1.33
 FURTHEST = 0.1
 LEAST_LEFT = 0.3  # of a box's area; less of it inside the view and it is no target
@@ -96,7 +97,7 @@ def chosen_pictures(count: int, *, batch: int, seed: int, step: int) -> NDArray[
 
 
 def shown(pixels: torch.Tensor, view: View, spec: InputSpec) -> torch.Tensor:
-    """Return a view of a picture as an input (3, H, W), float32 in [0, 1]; grey beside it.
+    """Return a view of a picture as an input (3, H, W), float32; grey beside it.
 
     Args:
         pixels: (3, h, w) uint8.
@@ -118,7 +119,7 @@ def shown(pixels: torch.Tensor, view: View, spec: InputSpec) -> torch.Tensor:
     centred = pixels[None].to(torch.float32) - grey
     sampled = functional.grid_sample(centred, grid, align_corners=False)[0]
     coloured = (sampled * view.gain + grey) / 255 + view.bias * (view.bias != 0)
-    return coloured.clamp_(0, 1)
+    return normalised(coloured.clamp_(0, 1), spec)
 
 
 def moved_targets(found: Targets, view: View, size: tuple[int, int]) -> Targets:

@@ -1,4 +1,4 @@
-"""The geometry of the plot of AP against latency, in per cent of the drawing."""
+"""The geometry of the plot of accuracy against latency, in per cent of the drawing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from xprune.explain import wording
 from xprune.explain.charts import Tick
 from xprune.explain.scales import Scale, linear_scale
 
-# Less than this share of the unpruned model's AP is drawn at the lower edge: on an axis down to
-# nothing the methods that are worth comparing would lie on each other.
+# Less than this share of the unpruned model's accuracy is drawn at the lower edge: on an axis
+# down to nothing the methods that are worth comparing would lie on each other.
 LEAST_SHARE = 0.6
 # Marks repeat their shapes after so many methods, and their colours after so many others.
 SHAPES = ("circle", "square", "diamond", "triangle", "cross", "plus", "bar")
@@ -25,16 +25,16 @@ class FrontierPoint:
     Attributes:
         method: What made it.
         latency: As a share of the unpruned model's.
-        ap: From 0 to 1.
-        ap_interval: Its 95 % interval.
+        accuracy: From 0 to 1.
+        interval: Its 95 % interval.
         detail: What else is said on hovering.
         ours: Whether its method is ours.
     """
 
     method: str
     latency: float
-    ap: float
-    ap_interval: tuple[float, float]
+    accuracy: float
+    interval: tuple[float, float]
     detail: str
     ours: bool
 
@@ -64,7 +64,7 @@ class Series:
 
 @dataclass(frozen=True)
 class FrontierPlot:
-    """AP (upwards) against latency (rightwards)."""
+    """Accuracy (upwards) against latency (rightwards)."""
 
     series: tuple[Series, ...]
     x_ticks: tuple[Tick, ...]
@@ -74,28 +74,33 @@ class FrontierPlot:
 
 
 def frontier_plot(
-    points: Sequence[FrontierPoint], *, base_ap: float, budgets: Sequence[float]
+    points: Sequence[FrontierPoint],
+    *,
+    unpruned: float,
+    figure: str = "AP",
+    budgets: Sequence[float],
 ) -> FrontierPlot:
     """Lay out a frontier; the unpruned model stands at a latency of 1.
 
     Args:
         points: In any order; methods keep the order in which they first come.
-        base_ap: The unpruned model's AP.
+        unpruned: The unpruned model's accuracy.
+        figure: What accuracy is told by.
         budgets: Latencies that were asked for.
     """
     across = linear_scale([1.0, *budgets, *(point.latency for point in points)], margin=0.05)
-    floor = LEAST_SHARE * base_ap
-    shown = [point for point in points if point.ap >= floor]
+    floor = LEAST_SHARE * unpruned
+    shown = [point for point in points if point.accuracy >= floor]
     upwards = linear_scale(
-        [floor, base_ap, *(point.ap_interval[1] for point in shown)], margin=0.04
+        [floor, unpruned, *(point.interval[1] for point in shown)], margin=0.04
     )
     by_method: dict[str, list[FrontierPoint]] = {}
     for point in points:
         by_method.setdefault(point.method, []).append(point)
-    unpruned = FrontierPoint(UNPRUNED, 1.0, base_ap, (base_ap, base_ap), "", ours=False)
-    series = [_series(UNPRUNED, [unpruned], ("circle", "base"), across, upwards)]
+    start = FrontierPoint(UNPRUNED, 1.0, unpruned, (unpruned, unpruned), "", ours=False)
+    series = [_series(UNPRUNED, [start], ("circle", "base"), across, upwards, figure)]
     series += [
-        _series(method, found, style, across, upwards)
+        _series(method, found, style, across, upwards, figure)
         for (method, found), style in zip(by_method.items(), _styles(by_method), strict=True)
     ]
     return FrontierPlot(
@@ -129,15 +134,16 @@ def _series(
     style: tuple[str, str],
     across: Scale,
     upwards: Scale,
+    figure: str,
 ) -> Series:
     marks = [
         Mark(
             x=round(across.position(point.latency), 3),
-            y=round(100 - upwards.position(point.ap), 3),
-            low=round(100 - upwards.position(point.ap_interval[0]), 3),
-            high=round(100 - upwards.position(point.ap_interval[1]), 3),
-            below=point.ap < upwards.low,
-            hint=f"{method}: AP {wording.fixed(point.ap, 4)} at "
+            y=round(100 - upwards.position(point.accuracy), 3),
+            low=round(100 - upwards.position(point.interval[0]), 3),
+            high=round(100 - upwards.position(point.interval[1]), 3),
+            below=point.accuracy < upwards.low,
+            hint=f"{method}: {figure} {wording.fixed(point.accuracy, 4)} at "
             f"{wording.fixed(point.latency, 3)} of the latency{point.detail}",
         )
         for point in sorted(points, key=lambda point: point.latency)

@@ -8,6 +8,7 @@ from typing import Any
 
 from xprune.explain import wording
 from xprune.explain.wording import number_at
+from xprune.summary import figures_of
 
 _ARROW = "\N{RIGHTWARDS ARROW}"
 
@@ -40,6 +41,7 @@ def headline(summary: Mapping[str, Any], *, removed: int, candidates: int) -> He
         candidates: Number of layers that could have gone; 0 when not known.
     """
     model = wording.text_of(wording.look_up(summary, "model", "name"))
+    key, name = figures_of(summary)[0]
     speedup = number_at(summary, "speedup")
     return Headline(
         model=model,
@@ -54,7 +56,7 @@ def headline(summary: Mapping[str, Any], *, removed: int, candidates: int) -> He
             Tile(
                 "Accuracy kept",
                 wording.share(_kept(summary)),
-                f"AP {_from_to(summary, 'ap', 3)}",
+                f"{name} {_from_to(summary, key, 3)}",
             ),
             _latency_tile(summary),
             Tile(
@@ -113,7 +115,7 @@ def _speed(summary: Mapping[str, Any]) -> str | None:
 def _accuracy(summary: Mapping[str, Any]) -> str | None:
     kept = _kept(summary)
     if kept is None:
-        before = number_at(summary, "before", "ap")
+        before = number_at(summary, "before", figures_of(summary)[0][0])
         found_nothing = before is not None and before <= 0
         return "had nothing to keep: the original finds nothing" if found_nothing else None
     if kept >= 1:
@@ -138,7 +140,8 @@ def _interval_words(summary: Mapping[str, Any]) -> str:
 
 
 def _kept(summary: Mapping[str, Any]) -> float | None:
-    before, after = number_at(summary, "before", "ap"), number_at(summary, "after", "ap")
+    key, _ = figures_of(summary)[0]
+    before, after = number_at(summary, "before", key), number_at(summary, "after", key)
     return None if before is None or after is None or before <= 0 else after / before
 
 

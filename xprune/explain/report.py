@@ -59,6 +59,7 @@ def write_report(
         **_layers(summary, scores=scores, plan=plan, latency=latency or {}),
         "pairs": [draw_pair(example, names, min_score=min_score) for example in examples],
         "min_score": wording.fixed(min_score, 2),
+        "finds_boxes": summary.get("task", "detect") == "detect",
         "environment": facts.environment(summary, scores, before=before, after=after),
         "picture_lists": facts.picture_lists(summary),
         "command": facts.command(summary),

@@ -8,6 +8,7 @@ from typing import Any
 
 from xprune.explain import wording
 from xprune.explain.wording import number_at
+from xprune.summary import figures_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def result_rows(
         _row(
             measure, *(number_at(summary, side, *measure.keys) for side in ("before", "after"))
         )
-        for measure in _IN_SUMMARY
+        for measure in (*_accuracies(summary), *_IN_SUMMARY)
     ]
     rows += [
         _row(measure, *(number_at(bench, *measure.keys) for bench in (before, after)))
@@ -153,9 +154,22 @@ def _accuracy(value: float | None) -> str:
     return wording.fixed(value, 3)
 
 
+_MEANINGS = {
+    "ap": "mean over IoU 0.50 to 0.95",
+    "ap50": "at IoU 0.50",
+    "top1": "share of pictures whose best class is right",
+    "top5": "share of pictures with the right class among the best five",
+}
+
+
+def _accuracies(summary: Mapping[str, Any]) -> list[_Measure]:
+    return [
+        _Measure(name[:1].upper() + name[1:], _MEANINGS[key], _accuracy, (key,))
+        for key, name in figures_of(summary)
+    ]
+
+
 _IN_SUMMARY = (
-    _Measure("AP", "mean over IoU 0.50 to 0.95", _accuracy, ("ap",)),
-    _Measure("AP50", "at IoU 0.50", _accuracy, ("ap50",)),
     _Measure("Latency, median", "ms", wording.milliseconds, ("latency_s", "p50")),
     _Measure("Latency, p90", "ms", wording.milliseconds, ("latency_s", "p90")),
     _Measure("Latency, p99", "ms", wording.milliseconds, ("latency_s", "p99")),

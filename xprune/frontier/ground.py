@@ -15,8 +15,8 @@ from torch import nn
 from exporters.bundle import build_artifact
 from exporters.keep_faster import clock_for
 from exporters.precision.lower import FLOAT32
-from runtime_bench.artifact.manifest import MODEL_FILE, InputSpec
-from runtime_bench.artifact.preprocess import letterbox
+from runtime_bench.artifact.manifest import MODEL_FILE
+from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.session import open_session
 from runtime_bench.timing.compare import compare_in_turn
@@ -170,7 +170,8 @@ class Ground:
     def images(self, size: Size) -> Sequence[Image]:
         """Return the same real pictures (1, 3, H, W) for any size, to time on."""
         pixels = self.bench.probe_pictures(TIMED_PICTURES)
-        return [letterbox(picture, InputSpec(size=size))[0][None] for picture in pixels]
+        spec = self.bench.detector.preprocessing.at(size)
+        return [prepare(picture, spec)[0][None] for picture in pixels]
 
     def runner(self, artifact: Path, size: Size) -> Callable[[], object]:
         """Return a call that runs an artifact on the next of the timed pictures."""

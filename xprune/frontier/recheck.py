@@ -16,6 +16,7 @@ from xprune.frontier.arms import Method
 from xprune.frontier.make import RESULT_FILE, make_frontier
 from xprune.frontier.result import FORMAT
 from xprune.frontier.settings import FrontierSettings, given_options, settings_in
+from xprune.summary import FIGURES
 
 # Another run on the same machine may differ by so much of the latency.
 LATENCY_TOLERANCE = 0.03
@@ -80,7 +81,7 @@ def compare(there: Mapping[str, Any], here: Mapping[str, Any] | None) -> list[Ch
     """Return how a point and what was made anew compare.
 
     The same model is the same file. Where another plan was found, since plans follow measured
-    times, its AP must lie in the interval of the point's and its latency within 3 %.
+    times, its accuracy must lie in the interval of the point's and its latency within 3 %.
     """
     if here is None or "error" in there or "error" in here:
         words = [
@@ -88,7 +89,8 @@ def compare(there: Mapping[str, Any], here: Mapping[str, Any] | None) -> list[Ch
             for point in (there, here)
         ]
         return [Check("result", words[0], words[1], words[0] == words[1])]
-    low, high = there["ap_interval"]
+    key, name = next(figures[0] for figures in FIGURES.values() if figures[0][0] in there)
+    low, high = there[f"{key}_interval"]
     ratio, ratio_here = there["latency_ratio"], here["latency_ratio"]
     same = there["sha256"] == here["sha256"]
     alike = same or (
@@ -97,10 +99,10 @@ def compare(there: Mapping[str, Any], here: Mapping[str, Any] | None) -> list[Ch
     )
     return [
         Check(
-            "AP",
-            f"{there['ap']:.4f} ({low:.4f} to {high:.4f})",
-            f"{here['ap']:.4f}",
-            low <= here["ap"] <= high,
+            name,
+            f"{there[key]:.4f} ({low:.4f} to {high:.4f})",
+            f"{here[key]:.4f}",
+            low <= here[key] <= high,
         ),
         Check(
             "latency",

@@ -10,8 +10,14 @@ from runtime_bench.files import write_text
 from xprune.explain import wording
 from xprune.explain.frontier_chart import FrontierPoint, frontier_plot
 from xprune.explain.report import templates
-from xprune.frontier.result import OURS
-from xprune.frontier.table import HEADER, differences_of, errors_of, markdown_of, rows_of
+from xprune.frontier.result import OURS, figure_in
+from xprune.frontier.table import (
+    differences_of,
+    errors_of,
+    header_of,
+    markdown_of,
+    rows_of,
+)
 
 MARKDOWN_FILE = "frontier.md"
 HTML_FILE = "frontier.html"
@@ -34,16 +40,19 @@ def write_reports(folder: Path, content: Mapping[str, Any], labels: Mapping[str,
 def _facts(content: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, object]:
     points = [point for point in content["points"] if "error" not in point]
     base = content["base"]
+    key, name = figure_in(content)
     used = dict.fromkeys(point["method"] for point in content["points"])
     return {
         "model": base["model"],
+        "figure": name[:1].upper() + name[1:],
         "sentence": _sentence(content),
         "plot": frontier_plot(
-            [_point(point) for point in points],
-            base_ap=base["ap"],
+            [_point(point, key) for point in points],
+            unpruned=base[key],
+            figure=name,
             budgets=sorted({float(point["budget"]) for point in content["points"]}),
         ),
-        "header": HEADER,
+        "header": header_of(content),
         "rows": rows_of(content),
         "errors": errors_of(content),
         "differences": differences_of(content),
@@ -64,14 +73,15 @@ def _facts(content: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, o
 def _sentence(content: Mapping[str, Any]) -> str:
     """Say the best of ours at the smallest and at the largest budget."""
     base = content["base"]
+    key, name = figure_in(content)
     start = (
-        f"Unpruned: AP {wording.fixed(base['ap'], 3)} in "
+        f"Unpruned: {name} {wording.fixed(base[key], 3)} in "
         f"{wording.milliseconds(base['latency_s'])} ms."
     )
     ours = [
         point
         for point in content["points"]
-        if "error" not in point and point["method"].startswith(OURS) and point["ap_ratio"]
+        if "error" not in point and point["method"].startswith(OURS) and point[f"{key}_ratio"]
     ]
     if not ours:
         return start
@@ -79,25 +89,25 @@ def _sentence(content: Mapping[str, Any]) -> str:
     for end in ends:
         budget = end(point["budget"] for point in ours)
         best = max(
-            (point for point in ours if point["budget"] == budget), key=lambda one: one["ap"]
+            (point for point in ours if point["budget"] == budget), key=lambda one: one[key]
         )
         start += (
             f" At {wording.fixed(best['latency_ratio'], 2)} of the latency "
-            f"{wording.share(best['ap_ratio'])} of the AP."
+            f"{wording.share(best[f'{key}_ratio'])} of the {name}."
         )
         if len({point["budget"] for point in ours}) == 1:
             break
     return start
 
 
-def _point(point: Mapping[str, Any]) -> FrontierPoint:
-    low, high = point["ap_interval"]
+def _point(point: Mapping[str, Any], key: str) -> FrontierPoint:
+    low, high = point[f"{key}_interval"]
     height, width = point["imgsz"]
     return FrontierPoint(
         method=point["method"],
         latency=point["latency_ratio"],
-        ap=point["ap"],
-        ap_interval=(low, high),
+        accuracy=point[key],
+        interval=(low, high),
         detail=f", {height}x{width}, {point['precision']}, {len(point['removed'])} layers",
         ours=point["method"].startswith(OURS),
     )

@@ -13,6 +13,7 @@ from xprune.frontier.arms import Arm, Made
 from xprune.frontier.ground import Ground
 from xprune.frontier.scoring import Scorer
 from xprune.frontier.timing import Timed, time_all
+from xprune.summary import FIGURES, figures_of
 
 FORMAT = "xprune-edge frontier"
 VERSION = 1
@@ -29,6 +30,11 @@ PACKAGES = (
     "numpy",
     "pycocotools",
 )
+
+
+def figure_in(content: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what accuracy is told by in a result: the key and the name of the figure."""
+    return figures_of(content)[0]
 
 
 def sha256_of_model(made: Made) -> str:
@@ -62,12 +68,14 @@ def measure_arms(
         seed=bench.run.config.seed,
     )
     scorer = Scorer(ground.folder, bench.sets.test, bench.session, seed=bench.run.config.seed)
+    key = FIGURES[bench.detector.task][0][0]
     return {
         "format": FORMAT,
         "version": VERSION,
+        "task": bench.detector.task,
         "base": {
-            "ap": scorer.ap(ground.base),
-            "ap_interval": list(scorer.interval(ground.base)),
+            key: scorer.accuracy(ground.base),
+            f"{key}_interval": list(scorer.interval(ground.base)),
             "latency_s": timed.base_s,
             "imgsz": list(bench.size),
             "precision": "float32",
@@ -112,11 +120,12 @@ def _measured(
     digest = sha256_of_model(made)
     ratio = timed.ratios[digest]
     kept, kept_interval = scorer.ratio(made.artifact, ground.base)
+    key = FIGURES[ground.bench.detector.task][0][0]
     return {
-        "ap": scorer.ap(made.artifact),
-        "ap_interval": list(scorer.interval(made.artifact)),
-        "ap_ratio": kept,
-        "ap_ratio_interval": None if kept_interval is None else list(kept_interval),
+        key: scorer.accuracy(made.artifact),
+        f"{key}_interval": list(scorer.interval(made.artifact)),
+        f"{key}_ratio": kept,
+        f"{key}_ratio_interval": None if kept_interval is None else list(kept_interval),
         "latency_ratio": ratio,
         "latency_interval": list(timed.intervals[digest]),
         "on_budget": is_on_budget(ratio, arm.budget),
@@ -140,7 +149,7 @@ def _differences(
     ground: Ground, arms: Sequence[Arm], timed: Timed, scorer: Scorer
 ) -> Iterator[dict[str, Any]]:
     """Yield by how much ours is better than each alternative of its budget, paired."""
-    del ground
+    key = FIGURES[ground.bench.detector.task][0][0]
     ours = [arm for arm in arms if arm.method.startswith(OURS)]
     others = [arm for arm in arms if not arm.method.startswith(OURS)]
     for our, other in product(ours, others):
@@ -155,16 +164,17 @@ def _differences(
                 "against_imgsz": list(against.imgsz),
                 "against_sha256": sha256_of_model(against),
                 "against_latency_ratio": timed.ratios[sha256_of_model(against)],
-                "ap_difference": value,
-                "ap_interval": list(interval),
+                f"{key}_difference": value,
+                f"{key}_interval": list(interval),
             }
 
 
 def by_budget(content: Mapping[str, Any]) -> dict[float, list[Mapping[str, Any]]]:
-    """Return the points of each budget, ours first, then by AP, what failed at the end."""
+    """Return the points of each budget, the most accurate first, what failed at the end."""
+    key, _ = figure_in(content)
     points: dict[float, list[Mapping[str, Any]]] = {}
     for point in content["points"]:
         points.setdefault(float(point["budget"]), []).append(point)
     for same in points.values():
-        same.sort(key=lambda point: -float(point.get("ap", -1)))
+        same.sort(key=lambda point: -float(point.get(key, -1)))
     return dict(sorted(points.items(), reverse=True))

@@ -10,30 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xprune.frontier.result import by_budget
+from xprune.frontier.result import by_budget, figure_in
 
-HEADER = (
-    "budget",
-    "method",
-    "latency",
-    "95 %",
-    "AP",
-    "95 %",
-    "kept",
-    "input",
-    "precision",
-    "layers",
-)
-# Columns of the terminal, by their places above.
+# Columns of the terminal, by their places in the header.
 NARROW = (0, 1, 2, 4, 5, 6, 7, 8, 9)
 # Narrower than this the terminal's table would lose figures; what is piped is 80 wide.
 LEAST_WIDTH = 100
 
 
+def header_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the columns of the table are called."""
+    _, name = figure_in(content)
+    latency = ("budget", "method", "latency", "95 %")
+    return (*latency, name, "95 %", "kept", "input", "precision", "layers")
+
+
 def rows_of(content: Mapping[str, Any]) -> list[list[str]]:
     """Return the table's rows: of each budget the most accurate first."""
     return [
-        _row(budget, point)
+        _row(budget, point, figure_in(content)[0])
         for budget, points in by_budget(content).items()
         for point in points
         if "error" not in point
@@ -52,22 +47,24 @@ def errors_of(content: Mapping[str, Any]) -> list[str]:
 
 def differences_of(content: Mapping[str, Any]) -> list[list[str]]:
     """Return a row for each pair of ours and an alternative: by how much ours is better."""
-    return [_difference(entry) for entry in content["differences"]]
+    key, _ = figure_in(content)
+    return [_difference(entry, key) for entry in content["differences"]]
 
 
 def markdown_of(content: Mapping[str, Any]) -> str:
     """Return the frontier as a Markdown page."""
     base = content["base"]
+    key, name = figure_in(content)
     lines = [
         f"# Frontier of {_plain(base['model'])}",
         "",
-        f"Unpruned, in plain export: AP {base['ap']:.4f} "
-        f"({_span(base['ap_interval'])}), {base['latency_s'] * 1000:.2f} ms at "
+        f"Unpruned, in plain export: {name} {base[key]:.4f} "
+        f"({_span(base[f'{key}_interval'])}), {base['latency_s'] * 1000:.2f} ms at "
         f"{_size(base['imgsz'])}. Latencies are shares of that, all timed in turn in one run; "
-        f"AP is of {content['data']['test']} test pictures, its interval over pictures. A "
+        f"{name} is of {content['data']['test']} test pictures, its interval over pictures. A "
         "latency that is off is more than 2 % away from its budget.",
         "",
-        _table(HEADER, rows_of(content)),
+        _table(header_of(content), rows_of(content)),
         "",
         *(f"- {_plain(line)}" for line in errors_of(content)),
     ]
@@ -77,7 +74,7 @@ def markdown_of(content: Mapping[str, Any]) -> str:
             "By how much ours is better, on the same pictures:",
             "",
             _table(
-                ("budget", "ours", "against", "AP", "95 %"),
+                ("budget", "ours", "against", name, "95 %"),
                 differences_of(content),
             ),
         ]
@@ -92,10 +89,11 @@ def show_frontier(
     if not console.is_terminal:
         console.width = max(console.width, LEAST_WIDTH)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
+    header, (key, name) = header_of(content), figure_in(content)
     for place in NARROW:
-        right = HEADER[place] not in ("method", "precision")
+        right = header[place] not in ("method", "precision")
         table.add_column(
-            HEADER[place],
+            header[place],
             justify="right" if right else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -107,22 +105,22 @@ def show_frontier(
         console.print(line, markup=False, highlight=False)
     base = content["base"]
     console.print(
-        f"Unpruned: AP {base['ap']:.4f}, {base['latency_s'] * 1000:.2f} ms at "
+        f"Unpruned: {name} {base[key]:.4f}, {base['latency_s'] * 1000:.2f} ms at "
         f"{_size(base['imgsz'])}\nReport:   {folder / 'frontier.html'}",
         markup=False,
         highlight=False,
     )
 
 
-def _row(budget: float, point: Mapping[str, Any]) -> list[str]:
+def _row(budget: float, point: Mapping[str, Any], key: str) -> list[str]:
     head = [f"{budget:g}", str(point["method"])]
-    kept = point["ap_ratio"]
+    kept = point[f"{key}_ratio"]
     return [
         *head,
         f"{point['latency_ratio']:.3f}" + ("" if point["on_budget"] else " off"),
         _span(point["latency_interval"]),
-        f"{point['ap']:.4f}",
-        _span(point["ap_interval"]),
+        f"{point[key]:.4f}",
+        _span(point[f"{key}_interval"]),
         "" if kept is None else f"{kept:.3f}",
         _size(point["imgsz"]),
         str(point["precision"]),
@@ -130,13 +128,13 @@ def _row(budget: float, point: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _difference(entry: Mapping[str, Any]) -> list[str]:
+def _difference(entry: Mapping[str, Any], key: str) -> list[str]:
     return [
         f"{entry['budget']:g}",
         str(entry["method"]),
         f"{entry['against']} at {_size(entry['against_imgsz'])}",
-        f"{entry['ap_difference']:+.4f}",
-        _span(entry["ap_interval"], sign="+"),
+        f"{entry[f'{key}_difference']:+.4f}",
+        _span(entry[f"{key}_interval"], sign="+"),
     ]
 
 

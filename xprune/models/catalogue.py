@@ -16,25 +16,17 @@ MAX_YAML_BYTES = 256 * 1024
 def known_architecture(name: str) -> Any:
     """Return the unchecked architecture that Ultralytics ships under `name`, or "<name>.yaml".
 
-    Raises:
-        EdgeError: If there is none.
+    Returns:
+        None if there is none.
     """
     found = _find(name)
     if found is None:
-        raise EdgeError(
-            f"no architecture is called '{name[:60]}'; there are yolov8n/s/m/l/x,"
-            " yolo11n/s/m/l/x and the other YOLO detectors of Ultralytics, or give a YAML"
-        )
+        return None
     path, scale = found
     architecture = read_yaml(path)
     if scale:
         architecture["scale"] = scale
     return architecture
-
-
-def is_known(name: str) -> bool:
-    """Tell whether `known_architecture` has something under `name`."""
-    return _find(name) is not None
 
 
 def _find(name: str) -> tuple[Path, str | None] | None:

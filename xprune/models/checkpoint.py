@@ -17,8 +17,8 @@ from torch import Tensor
 
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import write_bytes
-from xprune.models.architecture import check_architecture
 from xprune.models.detector import Detector
+from xprune.models.families import check_architecture
 from xprune.models.weights import read_names
 
 FORMAT = "xprune-edge checkpoint"

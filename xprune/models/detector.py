@@ -1,14 +1,19 @@
-"""A detector as a value: the network, and everything needed to build it once more."""
+"""A model as a value: the network, and everything needed to build it once more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+
+from exporters.card import Preprocessing
+from runtime_bench.artifact.manifest import Task
 
 
 @dataclass(frozen=True)
 class Detector:
     """A network that is ready to be scored, pruned or exported.
+
+    Most are detectors; `task` says what a network tells of a picture.
 
     Attributes:
         network: In eval mode, float32, on the CPU; no parameter asks for a gradient.
@@ -21,6 +26,8 @@ class Detector:
         weights_sha256: Of the weights file; None for random weights.
         imgsz: The input (height, width) in pixels that the weights were made for, if known.
         plan: The substitutes that already stand in the network; empty when it is unpruned.
+        task: What it tells of a picture.
+        preprocessing: How pictures become inputs.
     """
 
     network: nn.Module
@@ -33,3 +40,5 @@ class Detector:
     weights_sha256: str | None
     imgsz: tuple[int, int] | None = None
     plan: tuple[dict[str, Any], ...] = ()
+    task: Task = "detect"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)

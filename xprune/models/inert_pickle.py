@@ -22,6 +22,8 @@ from torch import Tensor
 from runtime_bench.errors import EdgeError
 
 MAX_PICKLE_BYTES = 64 * 2**20
+# What `torch.save` of before 1.6 begins with; torchvision's older weights do.
+LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 DAMAGE = "the file is damaged or was not completely copied; get it anew"
 # What malformed bytes make the unpickler, the zip reader and torch raise.
 READ_ERRORS = (
@@ -78,6 +80,10 @@ def read_torch_file(path: Path) -> Any:
     """
     _check_kind(path)
     try:
+        if _is_legacy(path):
+            # It is one pickle after another with raw storages between them. PyTorch's own
+            # reader for it builds tensors and plain containers, and refuses every other name.
+            return torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, path.stat().st_size)
     except _RefusedError as refusal:
@@ -90,13 +96,18 @@ class _RefusedError(Exception):
     """Why a file is not read."""
 
 
+def _is_legacy(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(LEGACY_START)) == LEGACY_START
+
+
 def _check_kind(path: Path) -> None:
     try:
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as error:
         raise EdgeError(f"{path} cannot be opened ({error.strerror}); check the path") from None
-    if start[:4] == b"PK\x03\x04":
+    if start.startswith((b"PK\x03\x04", LEGACY_START)):
         return
     lowered = start.lstrip().lower()
     if not start:
@@ -107,8 +118,8 @@ def _check_kind(path: Path) -> None:
         reason = "is a git-lfs pointer, not the weights; run 'git lfs pull'"
     elif start[:1] == b"\x80":
         reason = (
-            "is in PyTorch's format of before 1.6 or a plain pickle, which is not read;"
-            " save it anew with torch.save of a current PyTorch"
+            "is a plain pickle, which is not read; save it anew with torch.save of a current"
+            " PyTorch"
         )
     else:
         reason = f"is no PyTorch weights file (it starts with {start[:8]!r}); {DAMAGE}"

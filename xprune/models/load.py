@@ -10,12 +10,20 @@ from torch import nn
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models import yolo
-from xprune.models.architecture import check_architecture
-from xprune.models.catalogue import is_known, known_architecture, read_yaml
+from xprune.models.catalogue import read_yaml
 from xprune.models.checkpoint import read_checkpoint
+from xprune.models.classifier import NAMES as CLASSIFIERS
 from xprune.models.detector import Detector
+from xprune.models.families import (
+    MODELS,
+    Family,
+    check_architecture,
+    family_of,
+    find_architecture,
+)
+from xprune.models.hub import DEFAULT, check_name, default_weights
 from xprune.models.weights import Weights, fill, read_pytorch_weights
+from xprune.models.yolo import BUILD_ERRORS
 
 BUILTIN = "builtin"
 NO_WEIGHTS = "none"
@@ -43,18 +51,21 @@ def load_detector(
     names_if_missing: Callable[[], Names | None] = lambda: None,
     seed: int = 0,
     rebuild: Rebuild | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Detector:
-    """Load a detector; nothing is downloaded, and nothing that a file brings is run.
+    """Load a model; nothing that a file brings is run, and nothing is downloaded unasked.
 
     Args:
-        model: A known name ("yolov8n"), a YAML of an architecture, a weights file (Ultralytics'
-            .pt, a state dict, our .safetensors), or "builtin".
-        weights: For a name or a YAML: a weights file, or "none" for random weights.
+        model: A known name ("yolov8n", "resnet18"), a YAML of an architecture, a weights file
+            (Ultralytics' .pt, a state dict, our .safetensors), or "builtin".
+        weights: For a name or a YAML: a weights file, "none" for random weights, or "DEFAULT"
+            for torchvision's own, from the cache of its hub or else downloaded.
         names: The class names, when the file does not hold them or holds others.
         names_if_missing: Called for them where there are none; random weights get as many.
         seed: Of random weights.
         rebuild: Puts the substitutes of a plan into a network (structure only); the default is
             that of `xprune.layers.surgery`.
+        say: Tells a person, in one line, where weights come from that no path names.
 
     Raises:
         UsageError: If `model` and `weights` do not go together.
@@ -65,6 +76,8 @@ def load_detector(
         return names or found or names_if_missing()
 
     if model != BUILTIN and _is_architecture(model):
+        if weights == DEFAULT:
+            weights = str(default_weights(model, say))
         return _from_architecture(model, weights, known, seed=seed, rebuild=rebuild)
     if weights is not None:
         raise UsageError(
@@ -87,12 +100,13 @@ def _from_architecture(
 ) -> Detector:
     if weights is None:
         raise UsageError(
-            f"--model {model} is an architecture without weights, and nothing is downloaded;"
-            " add --weights PATH, or --weights none for random ones"
+            f"--model {model} is an architecture without weights, and nothing is downloaded"
+            " unasked; add --weights PATH, or --weights none for random ones"
         )
     path = Path(model)
-    raw = read_yaml(path) if path.is_file() else known_architecture(model)
+    raw = read_yaml(path) if path.is_file() else find_architecture(model)
     architecture = check_architecture(raw, where=model)
+    family = MODELS[family_of(architecture)]
     name = path.stem if path.suffix in YAML_SUFFIXES else model
     if weights == NO_WEIGHTS:
         return _random(architecture, known(None), name=name, seed=seed)
@@ -102,8 +116,10 @@ def _from_architecture(
             f"{weights} is a pruned checkpoint and brings its own architecture;"
             f" give it as --model {weights}"
         )
-    classes = known(content.names)
-    if classes:
+    trained = family.classes_in(content.state)
+    architecture["nc"] = trained or architecture["nc"]
+    classes = known(content.names or family.class_names(architecture))
+    if classes and trained is None:
         architecture["nc"] = len(classes)
     content = replace(content, architecture=architecture)
     return replace(_from_weights(content, classes, rebuild=rebuild), name=name)
@@ -113,7 +129,7 @@ def _is_architecture(model: str) -> bool:
     path = Path(model)
     if path.is_file():
         return path.suffix in YAML_SUFFIXES
-    if not is_known(model):
+    if find_architecture(model) is None:
         raise EdgeError(_not_found(model))
     return True
 
@@ -128,7 +144,8 @@ def _not_found(model: str) -> str:
         )
     return (
         f"no model is called '{model}'; there are builtin, yolov8n/s/m/l/x, yolo11n/s/m/l/x and"
-        " the other YOLO detectors of Ultralytics, or give a path to a YAML or weights file"
+        " the other YOLO detectors of Ultralytics, the classifiers "
+        f"{', '.join(CLASSIFIERS)}; or give a path to a YAML or weights file"
     )
 
 
@@ -148,6 +165,7 @@ def _read_weights(path: Path) -> Weights:
             kept.imgsz,
         )
     if suffix in (".pt", ".pth", ".th"):
+        check_name(path)
         return read_pytorch_weights(path)
     if suffix in OTHER_FORMATS:
         raise EdgeError(
@@ -169,21 +187,32 @@ def _from_weights(
             f" (or a YAML) --weights {content.path}"
         )
     if isinstance(raw, str):
-        raw = known_architecture(raw)
+        raw = _architecture_called(raw, content.path)
     architecture = check_architecture(raw, where=str(content.path))
     classes = _names(architecture, names or content.names, where=str(content.path))
-    network = yolo.build_network(architecture)
+    family = MODELS[family_of(architecture)]
+    network = family.build_network(architecture)
     if content.plan:
         network = _rebuilt(network, content, rebuild).eval().requires_grad_(False)
     fill(network, content)
     detector = _detector(network, architecture, classes)
     return replace(
         detector,
-        licence=content.licence or yolo.LICENCE,
+        licence=content.licence or family.LICENCE,
         weights_sha256=sha256_of(content.path),
         imgsz=content.imgsz,
         plan=content.plan,
     )
+
+
+def _architecture_called(name: str, where: Path) -> Any:
+    found = find_architecture(name)
+    if found is None:
+        raise EdgeError(
+            f"{where} says that it is of '{name[:60]}', and no architecture is called that;"
+            " give the name of another one, or a YAML"
+        )
+    return found
 
 
 def _rebuilt(network: nn.Module, content: Weights, rebuild: Rebuild | None) -> nn.Module:
@@ -194,7 +223,7 @@ def _rebuilt(network: nn.Module, content: Weights, rebuild: Rebuild | None) -> n
         if rebuild is None:
             return apply_plan(network, replacements_from_json(steps))
         return rebuild(network, steps)
-    except (*yolo.BUILD_ERRORS, StopIteration) as error:
+    except (*BUILD_ERRORS, StopIteration) as error:
         raise EdgeError(
             f"the plan in {content.path} does not fit its network; write the checkpoint anew"
         ) from error
@@ -205,8 +234,9 @@ def _random(
 ) -> Detector:
     if names:
         architecture["nc"] = len(names)
-    network = yolo.build_network(architecture, seed=seed)
-    classes = _names(architecture, names, where=name)
+    family = MODELS[family_of(architecture)]
+    network = family.build_network(architecture, seed=seed)
+    classes = _names(architecture, names or family.class_names(architecture), where=name)
     return replace(_detector(network, architecture, classes), name=name)
 
 
@@ -227,13 +257,17 @@ def _names(
 def _detector(
     network: nn.Module, architecture: dict[str, Any], names: tuple[str, ...]
 ) -> Detector:
+    name = family_of(architecture)
+    family: Family = MODELS[name]
     return Detector(
         network=network,
         name="",
-        family="yolo",
+        family=name,
         names=names,
-        stride=yolo.network_stride(network),
+        stride=family.network_stride(network),
         architecture=architecture,
-        licence=yolo.LICENCE,
+        licence=family.LICENCE,
         weights_sha256=None,
+        task=family.TASK,
+        preprocessing=family.preprocessing(architecture),
     )

@@ -15,6 +15,8 @@ from xprune.models.inert_pickle import Inert, read_torch_file
 SHOWN_KEYS = 3
 MAX_MODULES = 50_000
 MAX_NAME = 200
+PARALLEL = "module."
+COUNTED = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ def fill(network: nn.Module, weights: Weights) -> None:
     """
     wanted = network.state_dict()
     state = _unfuse(weights.state, network)
+    # Files of before PyTorch 0.4.1 have no such counts, which nothing is computed from.
+    state |= {n: wanted[n] for n in wanted if n.endswith(COUNTED) and n not in state}
     _check_fit(wanted, state, weights.path)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -158,6 +162,9 @@ def _tensors(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             f"{path}: {reprlib.repr(wrong[0])} in its state dict is no tensor;"
             " save model.state_dict() as it is"
         )
+    # What several GPUs trained is called so by PyTorch's `DataParallel`.
+    if raw and all(key.startswith(PARALLEL) for key in raw):
+        return {key.removeprefix(PARALLEL): value for key, value in raw.items()}
     return dict(raw)
 
 

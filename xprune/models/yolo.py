@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from exporters.card import Preprocessing
+from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
-from xprune.models.architecture import check_architecture
+
+# What the family says as well, in files of its own.
+from xprune.models.architecture import check_architecture as check_architecture
+from xprune.models.catalogue import known_architecture as known_architecture
+from xprune.models.targets import Targets
 from xprune.models.upstream import part, tasks, without_eval
 
+TASK: Task = "detect"
 LICENCE = "AGPL-3.0"
+USUAL_SIDE_PX = 640
+# The loss assigns each object to the 10 places that suit it best.
+LEAST_PLACES = 10
 MAX_PARAMETERS = 400_000_000
 # AP asks for overlaps of up to 0.95: what moves the boxes costs it more than their own
 # divergence tells.
@@ -33,19 +42,6 @@ BUILD_ERRORS = (
     TypeError,
     ValueError,
 )
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What one picture should show.
-
-    Attributes:
-        boxes: (N, 4) ltrb in input pixels.
-        labels: (N,) int64.
-    """
-
-    boxes: Tensor
-    labels: Tensor
 
 
 def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
@@ -228,6 +224,45 @@ class _Decoded(nn.Module):
 def network_stride(network: nn.Module) -> int:
     """Return the coarsest stride in pixels, of which an input's sides must be multiples."""
     return int(_head(network).stride.max())
+
+
+def check_size(network: nn.Module, size: tuple[int, int]) -> None:
+    """Check that the loss has places enough to look at.
+
+    Raises:
+        EdgeError: If it has not.
+    """
+    with torch.no_grad():
+        places = head_outputs(network, torch.zeros(1, 3, *size))["scores"].shape[-1]
+    if places < LEAST_PLACES:
+        raise EdgeError(
+            f"at an input size of {size[0]}x{size[1]} the detector looks at "
+            f"{places} places only, and its loss needs {LEAST_PLACES}; use a larger --imgsz"
+        )
+
+
+def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return None: the classes of a YOLO architecture are those of whoever trained it."""
+    del architecture
+    return None
+
+
+def classes_in(state: dict[str, Tensor]) -> int | None:
+    """Return None: what the weights are of is known from names or architecture."""
+    del state
+    return None
+
+
+def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
+    """Return Ultralytics' letterbox, values in [0, 1]."""
+    del architecture
+    return Preprocessing()
+
+
+def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
+    """Return Ultralytics' default."""
+    del architecture
+    return USUAL_SIDE_PX, USUAL_SIDE_PX
 
 
 def _head(network: nn.Module) -> Any:

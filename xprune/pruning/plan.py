@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,10 +10,10 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.attribution.scores import Scores
 from xprune.layers.candidates import Candidate, nested
-from xprune.layers.substitutes import REMOVED, SUBSTITUTES, applicable
+from xprune.layers.substitutes import SUBSTITUTES, applicable
 from xprune.pruning.knapsack import Option, choose, most_saved_s
 from xprune.pruning.latency_table import LatencyTable
-from xprune.pruning.options import is_scored, parents_of, score_of, timed_options
+from xprune.pruning.options import parents_of, timed_options
 
 FORMAT = "xprune-edge plan"
 VERSION = 1
@@ -137,53 +136,6 @@ class PrunePlan:
         return sum(choice.saved_s or 0.0 for choice in self.choices)
 
 
-def plan_by_count(
-    scores: Scores, *, criterion: str, substitute: str, asked: Request
-) -> PrunePlan:
-    """Take the candidates of the lowest score, none inside another.
-
-    Args:
-        scores: From `attribute`.
-        criterion: A key of `CRITERIA`.
-        substitute: A key of `SUBSTITUTES`, or `auto` for each layer's best of those that remove
-            it; a richer one only makes it cheaper, which is not what is counted.
-        asked: With `layers` or `fraction` set.
-
-    Raises:
-        EdgeError: If more is asked for than there is.
-    """
-    pool = [
-        candidate
-        for candidate in scores.candidates
-        if _counted(candidate, substitute) and is_scored(candidate, criterion)
-    ]
-    if asked.fraction is not None:
-        pool = [candidate for candidate in pool if candidate.convolution]
-    count = _wanted_count(scores, asked)
-    best = sorted(
-        (_cheapest(scores, candidate, criterion, substitute) for candidate in pool),
-        key=lambda option: option.cost,
-    )
-    chosen: list[Option] = []
-    for option in best:
-        fits = not any(nested(option.layer, other.layer) for other in chosen)
-        if fits and len(chosen) < count:
-            chosen.append(option)
-    if len(chosen) < count:
-        raise EdgeError(
-            f"{asked} asks for {count} layers, only {len(chosen)} can go with the substitute "
-            f"'{substitute}'; ask for fewer or choose another substitute"
-        )
-    reasons = {
-        option.layer: f"number {rank} from below of {len(pool)} by {criterion}"
-        for rank, option in enumerate(best, start=1)
-    }
-    order = [candidate.name for candidate in scores.candidates]
-    chosen.sort(key=lambda option: order.index(option.layer))
-    choices = tuple(_choice(scores, option, reasons[option.layer]) for option in chosen)
-    return PrunePlan(criterion, asked, choices)
-
-
 def plan_by_time(
     scores: Scores,
     table: LatencyTable,
@@ -234,7 +186,7 @@ def plan_of_options(
     prices = sorted(_price(option) for option in options if option.saved_s > 0)
     choices = [
         replace(
-            _choice(scores, option, _reason(option, criterion, prices, table.base_s)),
+            choice_of(scores, option, _reason(option, criterion, prices, table.base_s)),
             saved_s=option.saved_s,
             share=option.saved_s / table.base_s,
         )
@@ -298,14 +250,8 @@ def with_measured(plan: PrunePlan, speedup: float, interval: tuple[float, float]
     return replace(plan, measured_speedup=speedup, measured_interval=interval)
 
 
-def _wanted_count(scores: Scores, asked: Request) -> int:
-    if asked.fraction is None:
-        return asked.layers or 0
-    convolutions = sum(candidate.convolution for candidate in scores.candidates)
-    return math.ceil(asked.fraction * convolutions - 1e-9)  # 0.07 * 100 is above 7
-
-
-def _choice(scores: Scores, option: Option, reason: str) -> Choice:
+def choice_of(scores: Scores, option: Option, reason: str) -> Choice:
+    """Return a choice that saves nothing known yet."""
     types = {candidate.name: candidate.type for candidate in scores.candidates}
     return Choice(
         layer=option.layer,
@@ -316,20 +262,6 @@ def _choice(scores: Scores, option: Option, reason: str) -> Choice:
         share=None,
         reason=reason,
     )
-
-
-def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
-    options = [
-        Option(candidate.name, name, score_of(scores, candidate, criterion, name), 0.0)
-        for name in _counted(candidate, substitute)
-    ]
-    return min(options, key=lambda option: option.cost)
-
-
-def _counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
-    """Return the substitutes that count as a layer gone; of `auto` the richer ones do not."""
-    names = applicable(candidate, substitute)
-    return tuple(n for n in names if n in REMOVED) if substitute == "auto" else names
 
 
 def _price(option: Option) -> float:

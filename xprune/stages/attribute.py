@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -21,7 +22,6 @@ from xprune.attribution.divergence import LookingTask, divergence_tables
 from xprune.attribution.scores import LayerScore, Scores, write_scores
 from xprune.layers.candidates import Candidate
 from xprune.layers.substitutes import applicable
-from xprune.models.families import MODELS
 from xprune.stages.workbench import BATCH, Workbench
 
 STAGE = "attribute"
@@ -30,6 +30,7 @@ DATA_FILE = "data.json"
 # Single layers are looked at on so many pictures: layers differ a thousandfold, means over
 # pictures by far less.
 LOOKED_AT = 16
+OWN = {"detect": "own detections", "classify": "own classes"}
 
 
 def attribute(bench: Workbench) -> None:
@@ -70,7 +71,7 @@ def compute_scores(bench: Workbench) -> Scores:
         weights_sha256=bench.detector.weights_sha256,
         size=bench.size,
         seed=config.seed,
-        targets="labels" if labelled else "own detections",
+        targets="labels" if labelled else OWN[bench.detector.task],
         pictures=tuple(picture.name for picture in bench.sets.calibration.pictures),
         loss=LayerScore(float(losses.mean()), float(losses.std()) if len(losses) > 1 else 0.0),
         candidates=bench.candidates,
@@ -84,13 +85,10 @@ def scoring_task(
 ) -> ScoringTask:
     """Return what attribution needs of the run's detector and calibration pictures."""
     network, pictures, targets = bench.detector.network, bench.calibration, bench.targets
-    family = MODELS[bench.detector.family]
 
-    def losses(index: int, outputs: object) -> torch.Tensor:
-        result: torch.Tensor = family.picture_losses(
-            network, outputs, targets[index * batch : (index + 1) * batch]
-        )
-        return result
+    def losses(index: int, outputs: Any) -> torch.Tensor:
+        wanted = targets[index * batch : (index + 1) * batch]
+        return bench.family.picture_losses(network, outputs, wanted)
 
     return ScoringTask(
         network=network,
@@ -110,7 +108,7 @@ def looking_task(bench: Workbench) -> LookingTask:
         candidates=bench.candidates,
         images=bench.calibration.images(0, LOOKED_AT),
         run=bench.forward,
-        distances=MODELS[bench.detector.family].output_divergences,
+        distances=bench.family.output_divergences,
     )
 
 

@@ -1,8 +1,8 @@
 """How much of what should be found on pictures a network finds: what a recovery is judged by.
 
-A distance between outputs may fall while detections get worse, so what counts is average
-precision, on pictures that were held out: against their labels, or against what the unpruned
-network finds on them.
+A distance between outputs may fall while answers get worse, so what counts is average
+precision, or of a classifier its right answers, on pictures that were held out: against their
+labels, or against what the unpruned network says of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.artifact.manifest import InputSpec
-from runtime_bench.artifact.preprocess import letterbox
-from runtime_bench.data.dataset import Picture
-from xprune.data.batches import PictureTensor
+from runtime_bench.accuracy.predictions import main_figure
+from runtime_bench.artifact.manifest import Manifest
+from runtime_bench.artifact.preprocess import prepare
+from runtime_bench.data.dataset import Dataset
+from xprune.data.batches import PictureTensor, pixels_of
 from xprune.data.evaluate import network_accuracy
 from xprune.data.pool import PicturePool
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -28,37 +29,29 @@ class Examination:
     """Pictures with what is to be found on them.
 
     Attributes:
-        pictures: Their boxes are the answers.
+        dataset: The pictures; their boxes and labels are the answers.
         tensors: The same pictures as inputs.
-        spec: The input.
-        names: The classes.
+        manifest: How they became inputs, and what outputs mean.
     """
 
-    pictures: tuple[Picture, ...]
+    dataset: Dataset
     tensors: PictureTensor
-    spec: InputSpec
-    names: tuple[str, ...]
+    manifest: Manifest
 
     def missed(self, decoded: nn.Module, device: torch.device) -> float:
-        """Return 1 less the AP of what a decoded network finds: lower is better."""
+        """Return 1 less the AP, or the top-1 accuracy, of a network: lower is better."""
+        on_device = _OnDevice(decoded, device)
         accuracy = network_accuracy(
-            _OnDevice(decoded, device),
-            self.pictures,
-            self.tensors,
-            spec=self.spec,
-            names=self.names,
-            quiet=True,
+            on_device, self.dataset, self.tensors, self.manifest, quiet=True
         )
-        return 1 - accuracy.ap
+        return 1 - main_figure(accuracy)
 
 
 def make_examination(
     pool: PicturePool,
     indices: Sequence[int],
     answers: Sequence[Targets],
-    *,
-    spec: InputSpec,
-    names: tuple[str, ...],
+    manifest: Manifest,
 ) -> Examination | None:
     """Return the examination on some pictures; None if nothing is to be found on them.
 
@@ -66,8 +59,7 @@ def make_examination(
         pool: The pictures.
         indices: Which of them.
         answers: What is on each, in pixels of the picture.
-        spec: The input.
-        names: The classes.
+        manifest: How pictures become inputs, and what outputs mean.
     """
     if not any(len(answer.labels) for answer in answers):
         return None
@@ -80,11 +72,13 @@ def make_examination(
         )
         for index, answer in zip(indices, answers, strict=True)
     ]
-    inputs = [
-        letterbox(pool.pixels(index).permute(1, 2, 0).numpy(), spec)[0] for index in indices
+    spec = manifest.input
+    pixels = [
+        pixels_of(prepare(pool.pixels(index).permute(1, 2, 0).numpy(), spec)[0], spec)
+        for index in indices
     ]
-    pixels = torch.from_numpy(np.rint(np.stack(inputs) * 255).astype(np.uint8))
-    return Examination(tuple(pictures), PictureTensor(pixels, ()), spec, names)
+    dataset = Dataset("", manifest.names, tuple(pictures), True, task=manifest.task)
+    return Examination(dataset, PictureTensor(torch.stack(pixels), (), spec), manifest)
 
 
 class _OnDevice(nn.Module):
@@ -94,4 +88,4 @@ class _OnDevice(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         raw: Tensor = self.decoded(images.to(self.device))
-        return raw.float().cpu()
+        return raw

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,9 +18,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.artifact.decode import decode_yolo
-from runtime_bench.artifact.preprocess import letterbox
+from runtime_bench.artifact.manifest import Manifest, OutputSpec
+from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.progress import track
+from xprune.data.batches import answers
 from xprune.data.pool import PicturePool
 from xprune.data.views import (
     View,
@@ -30,8 +31,7 @@ from xprune.data.views import (
     plain_view,
     shown,
 )
-from xprune.models.families import MODELS
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 from xprune.recovery.distances import feature_distances
 from xprune.recovery.memory import Batch, Entry, Memory, put_together, taken_apart
 from xprune.recovery.shared import Beginning, answering, common_beginning, kept
@@ -42,7 +42,6 @@ from xprune.stages.workbench import Workbench
 # minutes it brought pruned networks nothing, and one that was not pruned lost AP.
 OUTPUTS, FEATURES, FOUND = 1.0, 0.5, 0.3
 TARGET_IOU = 0.65
-MOST_TARGETS = 300
 # A batch is of as many pictures as have these pixels: memory does not grow with the size.
 BATCH_PX = 8 * 320 * 320
 FEWEST, MOST = 4, 16
@@ -79,12 +78,18 @@ class Lessons:
     def __post_init__(self) -> None:
         teacher = copy.deepcopy(self.bench.detector.network).to(self.device)
         self.teacher = teacher.to(memory_format=torch.channels_last)
-        self.family = MODELS[self.bench.detector.family]
+        self.family = self.bench.family
         self.sizes = [picture.size for picture in self.pool.pictures]
         self._memory = Memory(min(MEMORY_BYTES, psutil.virtual_memory().available // 4))
         self._begun: Beginning | None = None
         height, width = self.bench.size
         self.batch = min(max(BATCH_PX // (height * width), FEWEST), MOST)
+
+    @cached_property
+    def _sure(self) -> Manifest:
+        """What the teacher's outputs mean where it says what is on a picture."""
+        sure = self.bench.sure
+        return replace(sure, output=replace(sure.output, iou=TARGET_IOU))
 
     @property
     def taught(self) -> int:
@@ -116,9 +121,8 @@ class Lessons:
         """The pictures held out, with what the teacher is sure of there, or their labels."""
         indices = range(self.taught, len(self.pool))
         looking = track(indices, label="Looking at what is held out")
-        answers = [self._on_picture(index) for index in looking]
-        spec, names = self.bench.spec, self.bench.detector.names
-        return make_examination(self.pool, indices, answers, spec=spec, names=names)
+        right = [self._on_picture(index) for index in looking]
+        return make_examination(self.pool, indices, right, self.bench.manifest(OutputSpec()))
 
     @torch.no_grad()
     def _held_out_loss(self, network: nn.Module) -> float:
@@ -141,10 +145,7 @@ class Lessons:
         aims = [known[f"feats.{level}"] for level in range(len(outputs["feats"]))]
         loss = loss + FEATURES * feature_distances(outputs["feats"], aims).mean()
         if self.labelled:
-            targets = [
-                moved_targets(self._on_picture(view.picture), view, self.bench.size)
-                for view in views
-            ]
+            targets = [self._in_view(view) for view in views]
             loss = loss + FOUND * self.family.batch_loss(network, outputs, targets)
         return loss
 
@@ -191,6 +192,13 @@ class Lessons:
             for name, value in outputs.items()
         }
 
+    def _in_view(self, view: View) -> Targets:
+        """Return what there is in a view; what a picture shows as a whole, each view shows."""
+        found = self._on_picture(view.picture)
+        if self.bench.detector.task == "classify":
+            return found
+        return moved_targets(found, view, self.bench.size)
+
     def _on_picture(self, index: int) -> Targets:
         """Return what there is on a picture, in pixels of the picture."""
         if self.labelled:
@@ -203,16 +211,11 @@ class Lessons:
     @torch.no_grad()
     def _detect(self, pixels: Tensor) -> Targets:
         """Return what the teacher is sure of, in pixels of the picture."""
-        image, placement = letterbox(pixels.permute(1, 2, 0).numpy(), self.bench.spec)
+        image, placement = prepare(pixels.permute(1, 2, 0).numpy(), self.bench.spec)
+        images = torch.from_numpy(image)[None].to(self.device)
         with _mixed(self.device):
             decoded = self.family.decoded(self.teacher)
-            raw = decoded(torch.from_numpy(image)[None].to(self.device))[0]
-        found = decode_yolo(
-            raw.float().cpu().numpy(),
-            min_score=self.bench.run.config.conf,
-            iou=TARGET_IOU,
-            max_boxes=MOST_TARGETS,
-        )
+            (found,) = answers(decoded, images, self._sure)
         return Targets(
             torch.from_numpy(placement.to_picture(found.boxes)), torch.from_numpy(found.labels)
         )

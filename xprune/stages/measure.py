@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from exporters.metadata import package_version
-from runtime_bench.accuracy.coco import Accuracy
+from runtime_bench.accuracy.predictions import Scored
+from runtime_bench.accuracy.top_k import ClassAccuracy
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.detector import load
 from runtime_bench.artifact.manifest import file_entry, read_manifest, write_manifest
@@ -118,6 +119,7 @@ def _summary(
     return {
         "format": "xprune-edge summary",
         "version": 1,
+        "task": detector.task,
         "model": {
             "name": detector.name,
             "weights_sha256": detector.weights_sha256,
@@ -173,10 +175,9 @@ def _side(
     size: tuple[int, int],
 ) -> dict[str, object]:
     network = detector.network
-    assert isinstance(result.accuracy, Accuracy)
+    assert result.accuracy is not None, "test pictures are labelled"
     return {
-        "ap": result.accuracy.ap,
-        "ap50": result.accuracy.ap50,
+        **_figures(result.accuracy),
         "latency_s": asdict(statistics_of(times_s)),
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "macs": count_macs(network, lambda: bench.forward(network, torch.zeros(1, 3, *size))),
@@ -184,6 +185,12 @@ def _side(
         "peak_memory_bytes": result.peak_memory_bytes,
         "load_time_s": result.load_time_s,
     }
+
+
+def _figures(accuracy: Scored) -> dict[str, float]:
+    if isinstance(accuracy, ClassAccuracy):
+        return {"top1": accuracy.top1, "top5": accuracy.top5}
+    return {"ap": accuracy.ap, "ap50": accuracy.ap50}
 
 
 def _report(

@@ -7,7 +7,8 @@ from pathlib import Path
 from xprune.attribution.criteria import check_criterion
 from xprune.attribution.scores import Scores, read_scores
 from xprune.config import RunConfig
-from xprune.pruning.plan import PrunePlan, Request, plan_by_count, write_plan
+from xprune.pruning.plan import PrunePlan, Request, write_plan
+from xprune.pruning.plan_by_count import plan_by_count
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.baseline import export_baseline
 from xprune.stages.latency import LATENCY_FILE, latency_table, table_of_other_machine

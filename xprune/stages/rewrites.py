@@ -145,8 +145,7 @@ def shipped_graph(
     graph = Graph(onnx.load_from_string(raw_graph), "none", {})
     finished = finish_graph(
         graph,
-        decoder=bench.card.decoder,
-        names_count=len(bench.card.names),
+        card=bench.card,
         limits=OutputSpec(min_score=MIN_SCORE, iou=IOU, max_boxes=MAX_BOXES),
         raw=bench.run.config.raw if raw is None else raw,
         rewrites=rewrites,

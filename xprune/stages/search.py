@@ -18,7 +18,6 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.progress import status_line
 from xprune.attribution.scores import Scores
 from xprune.layers.substitutes import applicable
-from xprune.models.families import MODELS
 from xprune.pruning.knapsack import Option
 from xprune.pruning.latency_table import LatencyTable
 from xprune.pruning.options import parents_of, timed_options
@@ -201,7 +200,7 @@ class _Searching:
             bench.calibration.images(0, self.fitted + self.looked_at),
             fitted=self.fitted,
             run=bench.forward,
-            distances=MODELS[bench.detector.family].output_divergences,
+            distances=bench.family.output_divergences,
             cut=lambda chosen: cut_network(bench, self.scores, chosen),
             solvable=lambda cut, replaced: [wanted.layer for wanted in replaced],
         )

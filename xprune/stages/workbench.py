@@ -20,14 +20,14 @@ from exporters.bundle import check_size
 from exporters.card import ModelCard
 from exporters.graph import build_graph
 from exporters.probes import make_probes
-from runtime_bench.artifact.manifest import InputSpec
-from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from xprune.config import BUILTIN
-from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.batches import PictureTensor, own_answers, read_pictures
 from xprune.data.pool import PicturePool, read_pool
 from xprune.data.sets import (
     PictureRequest,
@@ -39,15 +39,15 @@ from xprune.data.sets import (
 )
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.models.detector import Detector
-from xprune.models.families import MODELS
+from xprune.models.families import MODELS, Family
 from xprune.models.load import load_detector
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 from xprune.run_folder import RunFolder
 
 DEFAULT_SIDE_PX = 640
 BATCH = 16
-# Ultralytics' loss assigns each object to the 10 places that suit it best.
-LEAST_PLACES = 10
+# What the unpruned model says where pictures have no labels.
+TARGETS = OutputSpec(iou=0.7)
 # Real pictures on which an exported graph is compared with PyTorch.
 PROBE_PICTURES = 4
 # Real pictures that are timed in turn: what NMS costs depends on what is to be seen.
@@ -77,13 +77,7 @@ class Workbench:
             EdgeError: If the model or the pictures cannot be used as they were asked for.
         """
         _ = self.base_size
-        blank = self.forward(self.detector.network, torch.zeros(1, 3, *self.size))
-        places = blank["scores"].shape[-1]
-        if places < LEAST_PLACES:
-            raise EdgeError(
-                f"at an input size of {self.size[0]}x{self.size[1]} the detector looks at "
-                f"{places} places only, and its loss needs {LEAST_PLACES}; use a larger --imgsz"
-            )
+        self.family.check_size(self.detector.network, self.size)
         if self.run.config.data != BUILTIN:  # which is drawn into the run's folder
             _ = self.sets
 
@@ -96,6 +90,7 @@ class Workbench:
             weights=config.weights,
             names_if_missing=self._names_of_data,
             seed=config.seed,
+            say=self.say,
         )
         if detector.plan:
             raise EdgeError(
@@ -103,12 +98,18 @@ class Workbench:
             )
         return detector
 
+    @property
+    def family(self) -> Family:
+        """What is known of networks like the detector's."""
+        return MODELS[self.detector.family]
+
     @cached_property
     def size(self) -> tuple[int, int]:
         """Input (height, width) in pixels; that of the base while it is still open."""
         config = self.run.config
         given = config.base_imgsz if isinstance(config.imgsz, str) else config.imgsz
-        wanted = given or self.detector.imgsz or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
+        usual = self.family.usual_size(self.detector.architecture)
+        wanted = given or self.detector.imgsz or usual
         return check_size((wanted[0], wanted[1]), stride=self.detector.stride)
 
     @cached_property
@@ -120,7 +121,7 @@ class Workbench:
     @cached_property
     def spec(self) -> InputSpec:
         """How a picture becomes an input."""
-        return InputSpec(size=self.size)
+        return self.detector.preprocessing.at(self.size)
 
     @cached_property
     def card(self) -> ModelCard:
@@ -132,15 +133,39 @@ class Workbench:
             licence=detector.licence,
             names=detector.names,
             stride=detector.stride,
+            task=detector.task,
+            preprocessing=detector.preprocessing,
             display_score=self.run.config.conf,
         )
+
+    def manifest(self, limits: OutputSpec) -> Manifest:
+        """Return what the network's own outputs mean, at the run's input size.
+
+        Args:
+            limits: What is to be left out of detections.
+        """
+        return self.card.manifest(self.size, self.card.raw_output(limits))
+
+    @property
+    def sure(self) -> Manifest:
+        """The same, of what counts as found: detections, or the best class of a picture."""
+        manifest = self.manifest(replace(TARGETS, min_score=self.run.config.conf))
+        if manifest.task == "detect":
+            return manifest
+        return replace(manifest, output=replace(manifest.output, max_boxes=1))
 
     @cached_property
     def sets(self) -> PictureSets:
         """The pictures to test on, and those to score and refit on."""
         names = self.detector.names
         _ = self.size  # before any picture is read: an impossible size is the cheaper error
-        sets = split_and_match(self._request, self._labelled, names, scenes=self._scenes)
+        sets = split_and_match(
+            self._request,
+            self._labelled,
+            names,
+            scenes=self._scenes,
+            task=self.detector.task,
+        )
         if sets.skipped:
             self.say(
                 f"Left out {len(sets.skipped)} faulty pictures or boxes, the first one: "
@@ -158,7 +183,7 @@ class Workbench:
         config = self.run.config
         if config.data is None:
             raise EdgeError(
-                f"--model {config.model} needs --data: labelled pictures to measure AP on"
+                f"--model {config.model} needs --data: labelled pictures to measure accuracy on"
             )
         return PictureRequest(
             data=config.data,
@@ -210,12 +235,8 @@ class Workbench:
         """What the detector should find on the calibration pictures."""
         if self.sets.calibration.labelled:
             return self.calibration.labels
-        return own_detections(
-            self.decoded(self.detector.network),
-            self.calibration,
-            min_score=self.run.config.conf,
-            batch=BATCH,
-        )
+        decoded = self.decoded(self.detector.network)
+        return own_answers(decoded, self.calibration, self.sure, batch=BATCH)
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -245,13 +266,13 @@ class Workbench:
 
     def images_at(self, size: tuple[int, int]) -> list[Image]:
         """Return the pictures of `timed_images` as inputs of another size."""
-        spec = InputSpec(size=size)
+        spec = self.detector.preprocessing.at(size)
         pixels = self.probe_pictures(len(self.timed_images))
-        return [letterbox(picture, spec)[0][None] for picture in pixels]
+        return [prepare(picture, spec)[0][None] for picture in pixels]
 
     def grey_image(self) -> Image:
         """Return an input (1, 3, H, W) without a picture on it."""
-        return np.full((1, 3, *self.size), self.spec.pad_value / 255, dtype=np.float32)
+        return make_probes([], self.spec)["grey"]
 
     @property
     def session(self) -> SessionSettings:
@@ -272,10 +293,7 @@ class Workbench:
 
     def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run a network up to the raw outputs of its head."""
-        outputs: dict[str, torch.Tensor] = MODELS[self.detector.family].head_outputs(
-            network, images
-        )
-        return outputs
+        return self.family.head_outputs(network, images)
 
     def results(self, network: nn.Module) -> list[torch.Tensor]:
         """Return what a network computes on one blank picture, for tracing dependence."""
@@ -284,14 +302,18 @@ class Workbench:
 
     def decoded(self, network: nn.Module) -> nn.Module:
         """Return the module to export."""
-        module: nn.Module = MODELS[self.detector.family].decoded(network)
-        return module
+        return self.family.decoded(network)
 
     def raw_graph(self, network: nn.Module) -> bytes:
         """Return the network's ONNX with a raw output, as it would ship but for NMS."""
         pictures = self.probe_pictures(1) if self.run.config.data else []
         probes = make_probes(pictures, self.spec)
-        graph = build_graph(self.decoded(network), size=self.size, probes=probes)
+        graph = build_graph(
+            self.decoded(network),
+            size=self.size,
+            probes=probes,
+            output_name=self.card.output_name,
+        )
         content: bytes = graph.model.SerializeToString()
         return content
 

@@ -1,4 +1,4 @@
-"""How good is a model on calibration pictures? AP against labels, or a sharper look."""
+"""How good is a model on calibration pictures? By labels, or by a sharper look."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.accuracy.coco import average_precision
-from runtime_bench.accuracy.predictions import detect_all
+from runtime_bench.accuracy.predictions import detect_all, main_figure, score
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
-from runtime_bench.data.dataset import Picture
+from runtime_bench.artifact.manifest import OutputSpec
+from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.session import open_session
 from xprune.stages.rewrites import shipped_graph
@@ -32,7 +31,8 @@ class Agreement:
     Where these have no labels, the truth is what the unpruned model finds when it sees the
     pictures larger than any variant does: of two sizes neither is its own judge. Of that the
     surer half counts. The rest has mistakes that a smaller input repeats and that other layers
-    do not, so it would speak for the smaller input.
+    do not, so it would speak for the smaller input. A classifier was trained for things of one
+    size, so it is judged by what it says at its own.
 
     Attributes:
         reference: At which size it looked; None where the pictures have labels.
@@ -43,23 +43,31 @@ class Agreement:
         pictures = _pictures(bench)
         self.reference: Size | None = None
         if not bench.sets.calibration.labelled:
-            self.reference = reference_size(bench.base_size, bench.detector.stride)
-            pictures = self._with_own_boxes(pictures, self.reference)
+            self.reference = bench.base_size
+            if self._finds_boxes:
+                self.reference = reference_size(bench.base_size, bench.detector.stride)
+            pictures = self._with_own_answers(pictures, self.reference)
         self._pictures = pictures
 
     def of(self, graph: bytes, size: Size) -> float:
-        """Return the AP of a graph that ends with NMS, for inputs of `size`."""
-        return self._ap(graph, size, self._pictures)
+        """Return the AP of a graph that ends with NMS, for inputs of `size`; or its top-1."""
+        return self._figure(graph, size, self._pictures)
 
     def roughly(self, graph: bytes, size: Size) -> float:
         """Return the same on fewer pictures."""
-        return self._ap(graph, size, self._pictures[-FEW:])
+        return self._figure(graph, size, self._pictures[-FEW:])
 
-    def _ap(self, graph: bytes, size: Size, pictures: Sequence[Picture]) -> float:
+    def _figure(self, graph: bytes, size: Size, pictures: Sequence[Picture]) -> float:
         found = self._detect(graph, size, pictures)
-        return average_precision(pictures, found, self._bench.detector.names).ap
+        card = self._bench.card
+        dataset = Dataset("", card.names, tuple(pictures), True, task=card.task)
+        return main_figure(score(dataset, found))
 
-    def _with_own_boxes(self, pictures: Sequence[Picture], size: Size) -> list[Picture]:
+    @property
+    def _finds_boxes(self) -> bool:
+        return self._bench.card.task == "detect"
+
+    def _with_own_answers(self, pictures: Sequence[Picture], size: Size) -> list[Picture]:
         looking = at_variant(self._bench, Variant(size, "float32"))
         graph = shipped_graph(looking, looking.unpruned_graph, raw=False)
         min_score = self._bench.run.config.conf
@@ -67,13 +75,13 @@ class Agreement:
         least = surer_half(np.concatenate([found.scores for found in answers]), min_score)
         labelled = []
         for picture, found in zip(pictures, answers, strict=True):
-            kept = found.scores >= least
+            kept = found.scores >= least if self._finds_boxes else slice(1)
             labelled.append(
                 replace(
                     picture,
                     boxes=found.boxes[kept],
                     labels=found.labels[kept],
-                    crowd=np.zeros(int(kept.sum()), dtype=bool),
+                    crowd=np.zeros(len(found.labels[kept]), dtype=bool),
                 )
             )
         if not any(len(picture.boxes) for picture in labelled):
@@ -88,16 +96,8 @@ class Agreement:
         self, graph: bytes, size: Size, pictures: Sequence[Picture]
     ) -> list[Detections]:
         card = self._bench.card
-        manifest = Manifest(
-            model_name=card.model_name,
-            family=card.family,
-            licence=card.licence,
-            names=card.names,
-            stride=card.stride,
-            input=InputSpec(size=size),
-            output=OutputSpec(),
-            files={},
-        )
+        ended = OutputSpec() if self._finds_boxes else card.raw_output(OutputSpec())
+        manifest = card.manifest(size, ended)
         session = open_session(graph, self._bench.session)
         return detect_all(session.run, manifest, pictures)
 

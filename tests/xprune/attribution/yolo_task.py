@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.data.dataset import read_dataset
+from tests.reference.cards import raw_manifest
 from tests.reference.toy_networks import tiny_yolo
 from xprune.attribution.attribute import ScoringTask
-from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.batches import PictureTensor, own_answers, read_pictures
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.models import yolo
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 
 SIZE = (96, 96)
 # The weights are random, so nothing is ever sure.
@@ -62,7 +63,9 @@ def read_scenes(scenes_file: Path) -> Scenes:
     )
     nothing = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     pictures = replace(read, labels=(*read.labels[:-1], nothing))
-    own = own_detections(yolo.decoded(network), pictures, min_score=MIN_SCORE, batch=16)
+    classes = yolo.decoded(network)(pictures.images(0, 1)).shape[1] - 4
+    manifest = raw_manifest(SIZE, classes, min_score=MIN_SCORE)
+    own = own_answers(yolo.decoded(network), pictures, manifest, batch=16)
     return Scenes(
         network=network,
         candidates=find_candidates(

@@ -9,11 +9,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from runtime_bench.accuracy.coco import Accuracy
 from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.artifact.preprocess import letterbox, read_picture
 from runtime_bench.data.dataset import Picture, read_dataset
+from tests.reference.cards import raw_manifest
 from tests.reference.toy_networks import tiny_yolo
-from xprune.data.batches import PictureTensor, own_detections, read_pictures
+from xprune.data.batches import PictureTensor, own_answers, read_pictures
 from xprune.data.evaluate import network_accuracy
 from xprune.models import yolo
 
@@ -114,7 +116,8 @@ def test_own_detections_become_targets(tensors):
     ]
     decoded = Finder(torch.tensor(rows).T[None])
 
-    targets = own_detections(decoded, tensors, min_score=0.25, batch=2)
+    manifest = raw_manifest(SPEC.size, 3, min_score=0.25)
+    targets = own_answers(decoded, tensors, manifest, batch=2)
 
     assert len(targets) == 5
     for one in targets:
@@ -130,8 +133,9 @@ def test_own_detections_of_a_yolo_agree_with_its_output(tensors):
         raw = decoded(tensors.images())
     min_score = float(raw[:, 4:].amax(dim=(1, 2)).min()) * 0.95
 
+    manifest = raw_manifest(SPEC.size, raw.shape[1] - 4, min_score=min_score)
     single, together = (
-        own_detections(decoded, tensors, min_score=min_score, batch=batch) for batch in (1, 8)
+        own_answers(decoded, tensors, manifest, batch=batch) for batch in (1, 8)
     )
 
     for index, (one, other) in enumerate(zip(single, together, strict=True)):
@@ -156,13 +160,8 @@ def test_accuracy_of_a_network_that_finds_everything_is_one(make):
     found[2], found[3] = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     found[4 + labels, torch.arange(len(labels))] = 0.9
 
-    accuracy = network_accuracy(
-        Finder(found[None]),
-        dataset.pictures,
-        tensors,
-        spec=SPEC,
-        names=dataset.names,
-        quiet=True,
-    )
+    manifest = raw_manifest(SPEC.size, dataset.names)
+    accuracy = network_accuracy(Finder(found[None]), dataset, tensors, manifest, quiet=True)
 
+    assert isinstance(accuracy, Accuracy)
     assert accuracy.ap == pytest.approx(1.0)

@@ -17,7 +17,7 @@ from xprune.data.views import (
     shown,
     varied_view,
 )
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 
 SPEC = InputSpec(size=(64, 96))
 

@@ -39,7 +39,7 @@ def test_ap_and_interval(tmp_path: Path, dataset: Dataset, repository: Path) -> 
 
     low, high = scored.interval(artifact)
     expected = evaluate_artifact(artifact, dataset, progress=False).ap
-    assert scored.ap(artifact) == pytest.approx(expected, abs=1e-12)
+    assert scored.accuracy(artifact) == pytest.approx(expected, abs=1e-12)
     assert low < expected < high
 
 
@@ -57,12 +57,12 @@ def test_what_was_matched_is_read_again(
 ) -> None:
     """A damaged file is made anew."""
     artifact = repository / "tests" / "data" / "tiny_artifact"
-    first = scorer(tmp_path, dataset).ap(artifact)
+    first = scorer(tmp_path, dataset).accuracy(artifact)
     (kept,) = (tmp_path / "matches").iterdir()
 
     with monkeypatch.context() as patch:
         patch.setattr("xprune.frontier.scoring.detect_all", None)
-        assert scorer(tmp_path, dataset).ap(artifact) == first
+        assert scorer(tmp_path, dataset).accuracy(artifact) == first
     kept.write_bytes(kept.read_bytes()[:40])
 
-    assert scorer(tmp_path, dataset).ap(artifact) == first
+    assert scorer(tmp_path, dataset).accuracy(artifact) == first

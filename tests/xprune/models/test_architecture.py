@@ -10,7 +10,7 @@ import yaml
 
 from runtime_bench.errors import EdgeError
 from xprune.models.architecture import check_architecture
-from xprune.models.catalogue import is_known, known_architecture, read_yaml
+from xprune.models.catalogue import known_architecture, read_yaml
 from xprune.models.upstream import tasks, without_eval
 from xprune.models.yolo import build_network
 
@@ -242,8 +242,8 @@ def test_the_scale_of_a_custom_yaml_comes_from_its_name(tmp_path, architecture):
 
 def test_names_that_nobody_ships_are_unknown():
     """A name without a file, or with a scale that its file lacks, is not known."""
-    assert is_known("yolov8n")
-    assert is_known("yolo11x.yaml")
-    assert not is_known("yolov8q")
-    assert not is_known("yolov8n.pt")
-    assert not is_known("../v8/yolov8n")
+    assert known_architecture("yolov8n") is not None
+    assert known_architecture("yolo11x.yaml") is not None
+    assert known_architecture("yolov8q") is None
+    assert known_architecture("yolov8n.pt") is None
+    assert known_architecture("../v8/yolov8n") is None

@@ -159,7 +159,7 @@ OTHER_FILES = {
     "empty": (b"", "is empty"),
     "web page": (b"\n<!DOCTYPE html><html>", "is a web page"),
     "git-lfs": (b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer"),
-    "old format": (pickle.dumps({"a": 1}), "format of before 1.6 or a plain pickle"),
+    "old format": (pickle.dumps({"a": 1}), "a plain pickle"),
     "picture": (b"\x89PNG\r\n\x1a\n", "is no PyTorch weights file"),
     "cut zip": (b"PK\x03\x04abc", "cannot be read as PyTorch weights"),
 }

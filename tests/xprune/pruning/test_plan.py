@@ -18,12 +18,12 @@ from xprune.pruning.plan import (
     NextSlower,
     PrunePlan,
     Request,
-    plan_by_count,
     plan_by_time,
     read_plan,
     with_measured,
     write_plan,
 )
+from xprune.pruning.plan_by_count import plan_by_count
 
 
 def chosen(plan: PrunePlan) -> dict[str, str]:
@@ -70,6 +70,20 @@ def test_a_child_that_scores_lower_keeps_its_block(make_scores):
         "stage.0.first": "linear",
         "tower": "linear",
     }
+
+
+def test_a_layer_that_leaves_too_little_beside_it_is_passed_over(make_scores, candidates):
+    """However low it scores: as many as can go at all are found, and no more are promised."""
+    scores = make_scores({"stage": 0.1, "stage.0.first": 1.0, "stage.0.second": 2.0})
+    innermost = [c.name for c in candidates if all(o.parent != c.name for o in candidates)]
+    most = sum("linear" in applicable(c) for c in candidates if c.name in innermost)
+
+    assert "stage" in chosen(by_count(scores, Request(layers=2)))
+    all_of_them = chosen(by_count(scores, Request(layers=most)))
+    assert len(all_of_them) == most
+    assert "stage" not in all_of_them
+    with pytest.raises(EdgeError, match=f"only {most} can go"):
+        by_count(scores, Request(layers=most + 1))
 
 
 def test_auto_takes_the_best_substitute_of_each_layer(make_scores):

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from runtime_bench.artifact.manifest import InputSpec
 from runtime_bench.data.dataset import read_dataset
+from tests.reference.cards import raw_manifest
 from xprune.data.pool import read_pool
-from xprune.models.yolo import Targets
+from xprune.models.targets import Targets
 from xprune.stages.examination import make_examination
 
 SPEC = InputSpec(size=(64, 64))
-NAMES = ("cat", "dog")
+MANIFEST = raw_manifest(SPEC.size, ("cat", "dog"))
 
 
 class Finds(nn.Module):
@@ -57,9 +58,7 @@ def answers(pool, box: tuple[float, ...]) -> list[Targets]:
 )
 def test_what_is_missed_is_one_less_the_ap(pool, finds, missed):
     """All found is 0, nothing is 1, and a wrong one before each right one is a half."""
-    made = make_examination(
-        pool, [0, 1, 2], answers(pool, (24.0, 24.0, 40.0, 40.0)), spec=SPEC, names=NAMES
-    )
+    made = make_examination(pool, [0, 1, 2], answers(pool, (24.0, 24.0, 40.0, 40.0)), MANIFEST)
 
     assert made is not None
     assert made.missed(Finds(*finds), torch.device("cpu")) == pytest.approx(missed, abs=0.01)
@@ -69,4 +68,4 @@ def test_where_there_is_nothing_to_find_there_is_no_examination(pool):
     """Another measure is needed then."""
     nothing = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
-    assert make_examination(pool, [0], [nothing], spec=SPEC, names=NAMES) is None
+    assert make_examination(pool, [0], [nothing], MANIFEST) is None
