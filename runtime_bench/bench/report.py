@@ -182,7 +182,11 @@ def manifest_rows(manifest: Manifest) -> Rows:
     if len(manifest.names) > 10:
         names = f"{names}, ..."
     wanted = f"{spec.resize}, {spec.interpolation}, padded with {spec.pad_value}"
-    if output.decoder is None:
+    if spec.resize == "crop":
+        wanted = f"shorter side to {spec.shorter_px} px, {spec.interpolation}, the middle of it"
+    if output.kind == "scores":
+        answer = f"{', '.join(output.names)}: of each class, all together 1"
+    elif output.decoder is None:
         answer = f"{', '.join(output.names)}; {output.max_boxes} boxes at most"
     else:
         answer = f"{', '.join(output.names)}, for the decoder '{output.decoder}'"

@@ -18,6 +18,7 @@ from PIL import Image
 from runtime_bench.cli import COMMANDS, EdgeGroup
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import read_json
+from tests.reference.tiny_models import write_classifier
 from tests.runtime_bench.device_commands import run
 
 
@@ -95,6 +96,16 @@ def test_predict_does_not_overwrite_a_picture(artifact: str, tmp_path: Path) -> 
 
     assert done.exit_code == 2
     assert "is a picture to read" in done.stderr
+
+
+def test_inspect_says_what_a_classifier_is(tmp_path: Path) -> None:
+    """How a picture is cropped, and what its scores are; no word of boxes."""
+    table = run("inspect", str(write_classifier(tmp_path / "classifier")))
+
+    assert table.exit_code == 0
+    assert "shorter side to" in table.stdout
+    assert "of each class" in table.stdout
+    assert "boxes" not in table.stdout
 
 
 def test_inspect_says_what_an_artifact_is(artifact: str) -> None:

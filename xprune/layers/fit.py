@@ -26,6 +26,12 @@ from xprune.layers.substitutes import SOLVED, Solved
 CONVOLUTION_RIDGE = 0.2
 # Of columns at once: 16 MiB of floats.
 COLUMN_ELEMENTS = 1 << 22
+# The sums of a wider linear layer take more memory and time than it can win back.
+WIDEST_LINEAR = 2048
+# A linear layer is a convolution of a map of one pixel.
+ONE_PIXEL = Window((1, 1), (1, 1), (0, 0))
+
+Layer = nn.Conv2d | nn.Linear
 
 
 def is_solvable(layer: nn.Module) -> bool:
@@ -34,6 +40,8 @@ def is_solvable(layer: nn.Module) -> bool:
     Grouped convolutions are left alone: the few inputs of a channel leave nothing to gain. So
     are those whose padding is not a number of zeros.
     """
+    if isinstance(layer, nn.Linear):
+        return layer.in_features <= WIDEST_LINEAR
     if not isinstance(layer, nn.Conv2d):
         return isinstance(layer, SOLVED)
     in_zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
@@ -42,6 +50,8 @@ def is_solvable(layer: nn.Module) -> bool:
 
 def view_of(layer: nn.Module) -> View:
     """Return what an output pixel of the layer depends on; equal views can share moments."""
+    if isinstance(layer, nn.Linear):
+        return ONE_PIXEL
     if not isinstance(layer, nn.Conv2d):
         return cast(Solved, layer).view
     assert not isinstance(layer.padding, str)
@@ -51,16 +61,22 @@ def view_of(layer: nn.Module) -> View:
 
 def new_moments(layer: nn.Module) -> Moments | Samples:
     """Return empty sums of the size that `fit` needs for this layer."""
-    sized = layer if isinstance(layer, nn.Conv2d) else cast(Solved, layer)
+    inputs, outputs = _channels(layer)
     if isinstance(view_of(layer), Values):
-        return Samples(*(torch.zeros(0, sized.out_channels) for _ in range(2)))
-    return new_sums(view_of(layer), sized.in_channels, sized.out_channels)
+        return Samples(*(torch.zeros(0, outputs) for _ in range(2)))
+    return new_sums(view_of(layer), inputs, outputs)
 
 
 def moment_bytes(layer: nn.Module) -> int:
     """Return the memory of `new_moments`."""
+    return sum_bytes(view_of(layer), *_channels(layer))
+
+
+def _channels(layer: nn.Module) -> tuple[int, int]:
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
     sized = layer if isinstance(layer, nn.Conv2d) else cast(Solved, layer)
-    return sum_bytes(view_of(layer), sized.in_channels, sized.out_channels)
+    return sized.in_channels, sized.out_channels
 
 
 def add_samples(
@@ -76,11 +92,13 @@ def add_samples(
     Args:
         moments: From `new_moments` of a layer of the same view.
         layer: What says how the inputs are looked at.
-        inputs: (B, C, H, W).
+        inputs: (B, C, H, W), or (B, C) of a linear layer.
         wanted: (B, S, O), from `sampled_outputs`.
         inputs_too: False where `Moments.share_inputs` leaves the inputs to another one.
     """
     view = view_of(layer)
+    if inputs.ndim == 2:
+        inputs = inputs[:, :, None, None]
     if isinstance(moments, Samples):
         values, others = view.samples(inputs)[:, ::KEPT_EVERY], wanted[:, ::KEPT_EVERY]
         moments.add(values.flatten(0, 1), others.flatten(0, 1))
@@ -105,14 +123,14 @@ def fit(
         norm: The normalisation that reads the layer's output and nothing else's, if there is
             one: a convolution without a bias moves its mean there.
     """
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, Layer):
         assert isinstance(moments, Moments)
         return missed_share(moments, _fit_convolution(layer, moments, norm))
     return cast(Solved, layer).solve(moments)
 
 
 def _fit_convolution(
-    layer: nn.Conv2d, moments: Moments, norm: nn.BatchNorm2d | None
+    layer: Layer, moments: Moments, norm: nn.BatchNorm2d | None
 ) -> torch.Tensor:
     kernel = layer.weight.detach().flatten(1).T.to(torch.float64)
     bias = kernel.new_zeros(1, kernel.shape[1])

@@ -286,15 +286,17 @@ def missed_share(moments: Moments, weights: torch.Tensor) -> float:
     return float(error.sum().clamp_min(0) / spread.sum().clamp_min(1e-30))
 
 
-def set_convolution(layer: nn.Conv2d, weights: torch.Tensor) -> None:
-    """Give a convolution (I + 1, O) weights, the last row the bias if it has one."""
+def set_convolution(layer: nn.Conv2d | nn.Linear, weights: torch.Tensor) -> None:
+    """Give a convolution or linear layer (I + 1, O) weights, the last row its bias, if any."""
     layer.weight.data.copy_(weights[:-1].T.reshape(layer.weight.shape))
     if layer.bias is not None:
         layer.bias.data.copy_(weights[-1])
 
 
 def sampled_outputs(outputs: torch.Tensor) -> torch.Tensor:
-    """Return the sampled positions of (B, C, H, W) as (B, S, C)."""
+    """Return the sampled positions of (B, C, H, W) as (B, S, C); of (B, C) there is one."""
+    if outputs.ndim == 2:
+        return outputs[:, None]
     positions = sampled_positions(*outputs.shape[2:])
     return outputs.flatten(2)[:, :, positions].transpose(1, 2)
 

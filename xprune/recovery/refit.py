@@ -1,9 +1,9 @@
 """Solve the weights of a cut network, from input to output, without labels or training.
 
-One walk through the cut network: when it reaches a substitute, or a convolution that stays, its
-weights are solved by ridge regression so that its output comes as close as it can to what the
-same place gave in the unpruned network. The walk goes on with the new weights, so each layer
-also makes up for the errors of those before it.
+One walk through the cut network: when it reaches a substitute, or a convolution or linear
+layer that stays, its weights are solved by ridge regression so that its output comes as close
+as it can to what the same place gave in the unpruned network. The walk goes on with the new
+weights, so each layer also makes up for the errors of those before it.
 """
 
 from __future__ import annotations
@@ -95,11 +95,14 @@ def _observe(
 ) -> dict[str, list[torch.Tensor]]:
     """Return the sampled outputs (P, S, C) of each call of each layer that runs at all."""
     batches: dict[str, list[list[torch.Tensor]]] = {name: [] for name in layers}
+
+    def keep(name: str, output: torch.Tensor) -> None:
+        if output.ndim in (2, 4):  # a linear layer may run on rows of tokens: left as it is
+            batches[name][-1].append(sampled_outputs(output))
+
     keepers = (
         network.get_submodule(name).register_forward_hook(
-            lambda module, args, output, name=name: batches[name][-1].append(
-                sampled_outputs(output)
-            )
+            lambda module, args, output, name=name: keep(name, output)
         )
         for name in layers
     )

@@ -334,3 +334,64 @@ def test_a_layer_that_never_runs_is_no_trouble():
     errors = refit(original, cut, images, run=run, layers=["spare", "stage.0"])
 
     assert list(errors) == ["stage.0"]
+
+
+class Classifier(nn.Module):
+    """Two convolutions, the mean over places, and a linear layer on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.block = nn.Conv2d(6, 6, 1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to logits (B, 4)."""
+        return self.head(self.block(self.stem(x)).mean((2, 3)))
+
+
+def test_a_linear_layer_makes_up_for_what_went_before_it(no_ridge, no_pull):
+    """A bypassed linear map before it is one that it can take in: the logits are as before."""
+    network = seeded(Classifier)
+    found = {c.name: c for c in find_candidates(network, lambda: network(noise(1)))}
+    cut = apply_plan(network, [replacement(found["block"], "identity")])
+    images = noise(40)
+    before = distance(cut(images), network(images))
+
+    solved = solvable_layers(cut, ["block"], convolutions=True)
+    errors = refit(network, cut, images, run=run, layers=["head"])
+
+    assert "head" in solved
+    assert before > 0.1
+    assert errors["head"] < 1e-6
+    assert distance(cut(images), network(images)) < 1e-3
+
+
+def test_a_linear_layer_that_sees_what_it_always_saw_stays(no_ridge):
+    """It is pulled to its own weights, which are right."""
+    network = seeded(Classifier)
+    cut = copy.deepcopy(network)
+
+    refit(network, cut, noise(40), run=run, layers=["head"])
+
+    torch.testing.assert_close(cut.head.weight, network.head.weight, rtol=1e-6, atol=1e-9)
+
+
+def test_a_linear_layer_on_tokens_or_of_great_width_is_left_as_it_is():
+    """Rows of tokens are no maps; and sums over 25,088 inputs would take 5 GB."""
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 6, 3, padding=1)
+            self.mix = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mix(self.stem(x).flatten(2).transpose(1, 2))
+
+    network = seeded(Tokens)
+    cut = copy.deepcopy(network)
+
+    assert refit(network, cut, noise(4), run=run, layers=["mix"]) == {}
+    assert torch.equal(cut.mix.weight, network.mix.weight)
+    assert not fitting.is_solvable(nn.Linear(25_088, 2, device="meta"))
