@@ -10,6 +10,7 @@ import pytest
 from runtime_bench.accuracy.predictions import evaluate_artifact
 from runtime_bench.data.dataset import Dataset
 from runtime_bench.runtime.settings import SessionSettings
+from tests.reference.tiny_models import NAMES, write_classifier
 from tests.runtime_bench.accuracy.test_predictions import red_picture
 from xprune.frontier.scoring import Scorer
 
@@ -66,3 +67,19 @@ def test_what_was_matched_is_read_again(
     kept.write_bytes(kept.read_bytes()[:40])
 
     assert scorer(tmp_path, dataset).accuracy(artifact) == first
+
+
+def test_a_classifier_is_scored_by_its_best_class(tmp_path: Path, dataset: Dataset) -> None:
+    """The share of pictures that it names rightly, in an interval of sets drawn by hand."""
+    artifact = write_classifier(tmp_path / "classifier")
+    classes = Dataset("made-up", NAMES, dataset.pictures, True, task="classify")
+    found = evaluate_artifact(artifact, classes, progress=False)
+
+    scored = scorer(tmp_path, classes)
+
+    right = scored._matches(artifact, "kept anyhow").right
+    draws = np.random.default_rng(5).integers(0, len(right), (20_000, len(right)))
+    expected = np.quantile(right[draws].mean(axis=1), [0.025, 0.975])
+    assert scored.accuracy(artifact) == found.top1 == right.mean()
+    assert scored.interval(artifact) == pytest.approx(tuple(expected), abs=0.05)
+    assert scored.difference(artifact, artifact) == (0.0, (0.0, 0.0))
