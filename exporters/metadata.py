@@ -30,7 +30,6 @@ def write_metadata(
         "author": "xprune-edge",
         "version": package_version("xprune-edge"),
         "license": card.licence,
-        "docs": _DOCS,
         "stride": str(card.stride),
         "task": card.task,
         "batch": "1",
@@ -47,6 +46,8 @@ def write_metadata(
         ),
         "end2end": "False",
     }
+    if card.family == "yolo":
+        properties["docs"] = _DOCS
     if card.task == "classify":  # Ultralytics has no note for it
         properties["preprocessing"] = str(asdict(card.preprocessing))
     del model.metadata_props[:]

@@ -127,6 +127,47 @@ def test_a_report_speaks_of_classes(
     assert "AP50" not in report
 
 
+def test_pictures_to_score_on_need_no_classes(
+    pictures: Path, tmp_path: Path, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a plain folder the network's own best class counts."""
+    monkeypatch.chdir(tmp_path)
+    done = run("attribute", *unlabelled(pictures, tmp_path), "--out", "out")
+
+    assert done.exit_code == 0, done.output
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert scores["targets"] == "own classes"
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_a_size_is_chosen_for_a_classifier(
+    pictures: Path, tmp_path: Path, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of squares, since pictures are cropped to their middle."""
+    monkeypatch.chdir(tmp_path)
+    size = ("--imgsz", "auto", "--base-imgsz", "32", "--speedup", "1.3")
+    done = run("prune-export", *unlabelled(pictures, tmp_path), *size, "--out", "out")
+
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out/variants.json").read_text())["variants"]
+    assert len(found) > 1
+    assert all(len(set(entry["variant"]["size"])) == 1 for entry in found)
+
+
+def unlabelled(pictures: Path, folder: Path) -> tuple[str, ...]:
+    """Return options of a run that is scored on a plain folder of other pictures."""
+    (folder / "plain").mkdir()
+    for path in pictures.glob("*/[0-7].png"):
+        pixels = np.asarray(Image.open(path))[::-1]
+        Image.fromarray(pixels).save(folder / "plain" / f"{path.parent.name}-{path.name}")
+    return (
+        *("--model", "resnet20_cifar", "--weights", "none", "--data", str(pictures)),
+        *("--calibration", "plain", "--calibration-images", "8", "--threads", "1"),
+        *("--substitute", "linear"),
+    )
+
+
 @pytest.mark.parametrize("recover", ["distill", "finetune"])
 def test_a_classifier_is_recovered(
     recover: str, pictures: Path, tmp_path: Path, brief: None, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +197,7 @@ def test_a_classifier_is_recovered(
     [
         (("--data", "builtin"), "its labels are boxes, and the model gives classes"),
         (("--data", "{pictures}", "--imgsz", "33"), "not a multiple of the network's stride 4"),
+        (("--data", "{pictures}", "--raw"), "--raw leaves NMS out of a detector"),
         ((), "needs --data"),
     ],
 )

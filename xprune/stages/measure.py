@@ -45,7 +45,16 @@ REPORT_FILE = "report.html"
 INPUTS = (SCORES_FILE, DATA_FILE, PLAN_FILE, MODEL, BASELINE_MODEL, REWRITES_FILE)
 OUTPUTS = (RESULT_FILE, SUMMARY_FILE, f"{ARTIFACT_FOLDER}/{REPORT_FILE}")
 EXAMPLES = 4
-PACKAGES = ("xprune-edge", "torch", "ultralytics", "onnx", "onnxruntime", "onnxsim", "numpy")
+PACKAGES = (
+    "xprune-edge",
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "numpy",
+)
 
 
 def measure(bench: Workbench) -> None:

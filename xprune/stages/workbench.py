@@ -23,7 +23,7 @@ from exporters.probes import make_probes
 from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.data.dataset import Dataset, Picture
-from runtime_bench.errors import EdgeError
+from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from xprune.config import BUILTIN
@@ -75,7 +75,10 @@ class Workbench:
 
         Raises:
             EdgeError: If the model or the pictures cannot be used as they were asked for.
+            UsageError: If an option does not go with the model.
         """
+        if self.run.config.raw and self.detector.task == "classify":
+            raise UsageError("--raw leaves NMS out of a detector, and a classifier has none")
         _ = self.base_size
         self.family.check_size(self.detector.network, self.size)
         if self.run.config.data != BUILTIN:  # which is drawn into the run's folder
