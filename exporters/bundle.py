@@ -35,7 +35,6 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import atomic_folder, write_bytes
 
 MIN_SCORE = 0.001
-IOU = 0.7
 MAX_BOXES = 300
 # Calibration pictures on which a graph in fewer bits is compared with the float graph.
 COMPARED = 32
@@ -52,7 +51,7 @@ def build_artifact(
     pictures: Sequence[NDArray[np.uint8]] = (),
     stored: Sequence[NDArray[np.uint8]] = (),
     min_score: float = MIN_SCORE,
-    iou: float = IOU,
+    iou: float | None = None,
     rewrites: Iterable[str] = (),
     provenance: Mapping[str, object] | None = None,
     lowering: Lowering | None = None,
@@ -68,7 +67,7 @@ def build_artifact(
         pictures: Real ones, (H, W, 3) RGB, to compare on besides blank and noisy inputs.
         stored: Pictures that go with it, made smaller: what to time it on without others.
         min_score: Detections below it are left out.
-        iou: The overlap beyond which the lesser of two boxes of a class is left out.
+        iou: In place of the card's `nms_iou`.
         rewrites: Keys of `exporters.rewrites.REWRITES` to run: none changes a detection.
         provenance: What the manifest is to say of how the network was made.
         lowering: The precision that ships, compared with the float graph; None for float32.
@@ -87,7 +86,7 @@ def build_artifact(
         probes=probes,
         card=card,
         raw=raw,
-        limits=OutputSpec(min_score=min_score, iou=iou, max_boxes=MAX_BOXES),
+        limits=OutputSpec(min_score=min_score, iou=iou or card.nms_iou, max_boxes=MAX_BOXES),
     )
     lowering, how = lowering or Lowering(), _how(graph)
     if lowering.precision != FLOAT32:

@@ -56,6 +56,7 @@ class ModelCard:
         task: What it tells of a picture.
         preprocessing: How it wants its pictures.
         decoder: Which numpy decoder reads the raw output of a detector.
+        nms_iou: The overlap beyond which the lesser of two boxes of a class is left out.
         display_score: Detections below it are not worth showing to a person.
     """
 
@@ -67,6 +68,7 @@ class ModelCard:
     task: Task = "detect"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     decoder: str = "yolo"
+    nms_iou: float = 0.7
     display_score: float = 0.25
 
     @property

@@ -42,7 +42,7 @@ SUBSTITUTES = (
     ("linear", "none"),
     ("linear", "refit"),
 )
-COUNTS = (3, 6, 9)
+COUNTS = (3, 6, 9, 12)
 BLOCK = "Block"
 
 

@@ -21,6 +21,7 @@ from runtime_bench.data.dataset import read_dataset
 from xprune.models import classifier
 from xprune.models.detector import Detector
 from xprune.models.load import load_detector
+from xprune.models.torchvision_parts import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 
@@ -73,7 +74,7 @@ def test_a_published_classifier_is_exported_as_it_is(
     for picture in dataset.pictures[:: len(dataset.pictures) // 20]:
         pixels = read_picture(picture.path)
         image = transforms.to_tensor(Image.fromarray(pixels))
-        image = transforms.normalize(image, list(classifier.MEAN), list(classifier.STD))
+        image = transforms.normalize(image, list(IMAGENET_MEAN), list(IMAGENET_STD))
         with torch.no_grad():
             wanted = detector.network(image[None]).softmax(1)[0].numpy()
         found = artifact(pixels)

@@ -13,6 +13,7 @@ from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 from xprune.models.resnet_cifar import ResNetCifar
 from xprune.models.targets import Targets
+from xprune.models.torchvision_parts import IMAGENET_MEAN, IMAGENET_STD, models, settled
 
 FAMILY = "classifier"
 TASK: Task = "classify"
@@ -44,8 +45,8 @@ CIFAR10 = (
     "truck",
 )
 MAX_CLASSES = 100_000
-# Both trainings normalise by the statistics of ImageNet.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# A classifier finds nothing that could overlap.
+NMS_IOU = 1.0
 # torchvision's presets for evaluation: 224 of 256 px.
 CROP_SHARE = 0.875
 IMAGENET_PX, CIFAR_PX = 224, 32
@@ -103,11 +104,8 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
         if name in DEPTHS:
             network: nn.Module = ResNetCifar(DEPTHS[name], classes)
         else:
-            network = torchvision_models().get_model(name, weights=None, num_classes=classes)
-    for module in network.modules():
-        if isinstance(getattr(module, "inplace", None), bool):
-            setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
-    return network.eval().requires_grad_(False)
+            network = models().get_model(name, weights=None, num_classes=classes)
+    return settled(network)
 
 
 def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
@@ -117,7 +115,7 @@ def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     if name in DEPTHS:
         return CIFAR10
-    weights = torchvision_models().get_model_weights(name).DEFAULT
+    weights = models().get_model_weights(name).DEFAULT
     return tuple(weights.meta["categories"])
 
 
@@ -129,9 +127,9 @@ def classes_in(state: dict[str, Tensor]) -> int | None:
 
 
 def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return how the networks of a training saw their pictures."""
+    """Return how the networks of a training saw their pictures: normalised as ImageNet's."""
     share = 1.0 if architecture["name"] in DEPTHS else CROP_SHARE
-    return Preprocessing("crop", MEAN, STD, crop_share=share)
+    return Preprocessing("crop", IMAGENET_MEAN, IMAGENET_STD, crop_share=share)
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
@@ -247,10 +245,3 @@ def _last_layer(network: nn.Module) -> nn.Linear:
 
 def _usual_classes(name: str) -> int:
     return len(CIFAR10) if name in DEPTHS else 1000
-
-
-def torchvision_models() -> Any:
-    """Return `torchvision.models`; importing it takes a second, and sets a variable."""
-    from torchvision import models
-
-    return models

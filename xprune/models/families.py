@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
-from xprune.models import classifier, yolo
+from xprune.models import classifier, one_stage, yolo
 from xprune.models.targets import Targets
 
 Architecture = dict[str, Any]
@@ -24,6 +24,7 @@ class Family(Protocol):
 
     TASK: Task
     LICENCE: str
+    NMS_IOU: float
 
     def known_architecture(self, name: str) -> Any:
         """Return the unchecked architecture that people call `name`, or None."""
@@ -77,6 +78,7 @@ class Family(Protocol):
 
 MODELS: dict[str, Family] = {
     "yolo": yolo,  # YOLOv3 to YOLOv12 with Ultralytics' Detect head
+    "one_stage": one_stage,  # torchvision's RetinaNet and FCOS, on several backbones
     "classifier": classifier,  # torchvision's, and the residual networks for CIFAR-10
 }
 

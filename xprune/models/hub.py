@@ -9,7 +9,10 @@ import torch
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models.classifier import NAMES, TORCHVISION, torchvision_models
+from xprune.models.classifier import NAMES, TORCHVISION
+from xprune.models.one_stage import NAMES as DETECTORS
+from xprune.models.one_stage import OFFICIAL
+from xprune.models.torchvision_parts import models
 
 DEFAULT = "DEFAULT"
 # As the hub names its files: what they are of, and how their SHA-256 begins.
@@ -27,12 +30,12 @@ def default_weights(model: str, say: Callable[[str], None]) -> Path:
         UsageError: If torchvision has none.
         EdgeError: If they cannot be downloaded.
     """
-    if model not in TORCHVISION:
+    if model not in (*TORCHVISION, *OFFICIAL):
         raise UsageError(
             f"--weights {DEFAULT} is for torchvision's own weights, and there are none of "
             f"{model}; give a path, or --weights none for random ones"
         )
-    url = torchvision_models().get_model_weights(model).DEFAULT.url
+    url = models().get_model_weights(model).DEFAULT.url
     path = Path(str(torch.hub.get_dir())) / "checkpoints" / str(url).rsplit("/", 1)[-1]
     if path.is_file():
         say(f"Weights: {path}")
@@ -58,7 +61,8 @@ def check_name(path: Path) -> None:
     """
     named = _NAMED.fullmatch(path.name)
     # Elsewhere eight such digits may be a commit, or a date.
-    known = named and (named[1] in NAMES or f"{named[1]}_cifar" in NAMES)
+    stem = named[1].removesuffix("_coco") if named else ""
+    known = named and (stem in (*NAMES, *DETECTORS) or f"{stem}_cifar" in NAMES)
     if named and known and not sha256_of(path).startswith(named[2]):
         raise EdgeError(
             f"{path} is damaged, or is not what it is called: its SHA-256 does not begin with "

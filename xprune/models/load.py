@@ -22,6 +22,7 @@ from xprune.models.families import (
     find_architecture,
 )
 from xprune.models.hub import DEFAULT, check_name, default_weights
+from xprune.models.one_stage import NAMES as ONE_STAGE
 from xprune.models.weights import Weights, fill, read_pytorch_weights
 from xprune.models.yolo import BUILD_ERRORS
 
@@ -144,8 +145,9 @@ def _not_found(model: str) -> str:
         )
     return (
         f"no model is called '{model}'; there are builtin, yolov8n/s/m/l/x, yolo11n/s/m/l/x and"
-        " the other YOLO detectors of Ultralytics, the classifiers "
-        f"{', '.join(CLASSIFIERS)}; or give a path to a YAML or weights file"
+        " the other YOLO detectors of Ultralytics, the detectors "
+        f"{', '.join(ONE_STAGE)}, the classifiers {', '.join(CLASSIFIERS)};"
+        " or give a path to a YAML or weights file"
     )
 
 

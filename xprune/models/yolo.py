@@ -21,6 +21,8 @@ from xprune.models.upstream import part, tasks, without_eval
 
 TASK: Task = "detect"
 LICENCE = "AGPL-3.0"
+# As Ultralytics validates.
+NMS_IOU = 0.7
 USUAL_SIDE_PX = 640
 # The loss assigns each object to the 10 places that suit it best.
 LEAST_PLACES = 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from exporters.bundle import IOU, MAX_BOXES, MIN_SCORE
+from exporters.bundle import MAX_BOXES, MIN_SCORE
 from exporters.graph import Graph, finish_graph
 from exporters.keep_faster import Trial, keep_faster
 from exporters.precision.lower import FLOAT32, FLOAT_ONLY, INT8, Lowering
@@ -146,7 +146,7 @@ def shipped_graph(
     finished = finish_graph(
         graph,
         card=bench.card,
-        limits=OutputSpec(min_score=MIN_SCORE, iou=IOU, max_boxes=MAX_BOXES),
+        limits=OutputSpec(min_score=MIN_SCORE, iou=bench.card.nms_iou, max_boxes=MAX_BOXES),
         raw=bench.run.config.raw if raw is None else raw,
         rewrites=rewrites,
     )

@@ -46,8 +46,6 @@ from xprune.run_folder import RunFolder
 
 DEFAULT_SIDE_PX = 640
 BATCH = 16
-# What the unpruned model says where pictures have no labels.
-TARGETS = OutputSpec(iou=0.7)
 # Real pictures on which an exported graph is compared with PyTorch.
 PROBE_PICTURES = 4
 # Real pictures that are timed in turn: what NMS costs depends on what is to be seen.
@@ -138,6 +136,7 @@ class Workbench:
             stride=detector.stride,
             task=detector.task,
             preprocessing=detector.preprocessing,
+            nms_iou=self.family.NMS_IOU,
             display_score=self.run.config.conf,
         )
 
@@ -152,7 +151,9 @@ class Workbench:
     @property
     def sure(self) -> Manifest:
         """The same, of what counts as found: detections, or the best class of a picture."""
-        manifest = self.manifest(replace(TARGETS, min_score=self.run.config.conf))
+        manifest = self.manifest(
+            OutputSpec(min_score=self.run.config.conf, iou=self.card.nms_iou)
+        )
         if manifest.task == "detect":
             return manifest
         return replace(manifest, output=replace(manifest.output, max_boxes=1))

@@ -1,0 +1,67 @@
+"""torchvision's one-stage detectors go the whole line by the same commands as a YOLO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from runtime_bench.artifact.detections import match_detections
+from runtime_bench.artifact.detector import load
+from runtime_bench.artifact.preprocess import prepare, read_picture
+from tests.cli.commands import run
+from tests.reference.cards import raw_manifest
+from xprune.data.batches import answers
+from xprune.models import one_stage
+from xprune.models.load import load_detector
+
+LIGHT = ["retinanet:shufflenet_v2_x0_5"]
+# Half a minute each on one core.
+HEAVY = [name for name in one_stage.NAMES if name not in LIGHT]
+MATRIX = [
+    *LIGHT,
+    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.heavy]) for name in HEAVY),
+]
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_a_one_stage_detector_goes_the_whole_line(
+    name: str, tmp_path: Path, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listed, scored, planned, cut, exported, measured; the file answers as PyTorch does."""
+    monkeypatch.chdir(tmp_path)
+    model = ("--model", name, "--weights", "none", "--imgsz", "64x96")
+    few = ("--data", "builtin", "--images", "8", "--calibration-images", "8", "--layers", "2")
+    ends = [
+        run("layers", *model),
+        run(
+            *("attribute", *model, *few, "--substitute", "linear", "--conf", "0.001"),
+            *("--threads", "1", "--out", "out"),
+        ),
+        *(run(stage, "--out", "out") for stage in ("plan", "prune", "export")),
+        run("bench", "out/artifact", "--data", "out/scenes/test-8/instances.json"),
+    ]
+    assert [done.exit_code for done in ends] == [0] * len(ends), ends[-1].output
+
+    manifest = json.loads((tmp_path / "out/artifact/manifest.json").read_text())
+    assert (manifest["family"], manifest["output"]["iou"]) == ("one_stage", one_stage.NMS_IOU)
+    assert manifest["output"]["names"] == ["boxes", "scores", "labels"]
+    assert len(manifest["provenance"]["removed"]) == 2
+    graph = onnx.load(tmp_path / "out/artifact/model.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    assert sum(node.op_type == "NonMaxSuppression" for node in graph.graph.node) == 1
+    detector = load_detector(str(tmp_path / "out/pruned.safetensors"))
+    artifact = load(tmp_path / "out/artifact", threads=1, min_score=0.0)
+    raw = raw_manifest((64, 96), detector.names, iou=one_stage.NMS_IOU)
+    for path in sorted((tmp_path / "out/scenes/test-8/images").iterdir())[:4]:
+        image, placement = prepare(read_picture(path), artifact.manifest.input)
+        decoded = one_stage.decoded(detector.network)
+        (wanted,) = answers(decoded, torch.from_numpy(image)[None], raw)
+        found = artifact(path)
+        there = type(found)(placement.to_picture(wanted.boxes), wanted.scores, wanted.labels)
+        pairs = match_detections(there, found, min_iou=0.9).pairs
+        # With random weights hundreds score alike, and equals may be suppressed the other way.
+        assert len(pairs) >= 0.8 * len(there)
