@@ -38,7 +38,7 @@ Interval = tuple[float, float]
 class Hits:
     """Which pictures a classifier names rightly, (P,) in [0, 1]."""
 
-    right: npt.NDArray[np.float64]
+    hits: npt.NDArray[np.float64]
 
 
 class Scorer:
@@ -126,7 +126,7 @@ def accuracies(matches: Matches | Hits, weights: Weights) -> Values:
         weights: (R, P) how often each picture is in each set.
     """
     if isinstance(matches, Hits):
-        shares: Values = (weights @ matches.right) / weights.sum(1)
+        shares: Values = (weights @ matches.hits) / weights.sum(1)
         return shares
     return average_precisions(matches, weights)
 
@@ -142,6 +142,6 @@ def _read(path: Path) -> Matches | Hits | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
-            return Hits(**arrays) if "right" in arrays else Matches(**arrays)
+            return Hits(**arrays) if "hits" in arrays else Matches(**arrays)
     except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile):
         return None

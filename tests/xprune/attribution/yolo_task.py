@@ -35,6 +35,11 @@ class Scenes:
     pictures: PictureTensor
     targets: dict[str, tuple[Targets, ...]]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next(self.network.parameters()).dtype
+
     def task(self, *, batch: int, targets: str, layers: tuple[str, ...] = ()) -> ScoringTask:
         """Return the task of scoring all candidates, or some."""
         wanted = self.targets[targets]
@@ -49,7 +54,8 @@ class Scenes:
             candidates=tuple(c for c in self.candidates if not layers or c.name in layers),
             batches=-(-len(wanted) // batch),
             forward=lambda index: yolo.head_outputs(
-                self.network, self.pictures.images(index * batch, (index + 1) * batch)
+                self.network,
+                self.pictures.images(index * batch, (index + 1) * batch).to(self.dtype),
             ),
             losses=losses,
         )

@@ -77,9 +77,12 @@ def test_a_classifier_is_scored_by_its_best_class(tmp_path: Path, dataset: Datas
 
     scored = scorer(tmp_path, classes)
 
-    right = scored._matches(artifact, "kept anyhow").right
+    right = scored._matches(artifact, "kept anyhow").hits
     draws = np.random.default_rng(5).integers(0, len(right), (20_000, len(right)))
     expected = np.quantile(right[draws].mean(axis=1), [0.025, 0.975])
     assert scored.accuracy(artifact) == found.top1 == right.mean()
     assert scored.interval(artifact) == pytest.approx(tuple(expected), abs=0.05)
     assert scored.difference(artifact, artifact) == (0.0, (0.0, 0.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xprune.frontier.scoring.detect_all", None)
+        assert scorer(tmp_path, classes).accuracy(artifact) == found.top1, "read again"

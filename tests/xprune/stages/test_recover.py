@@ -196,7 +196,7 @@ def test_finetuning_learns_from_the_labels(make_bench: MakeBench):
     np.testing.assert_array_equal(found.boxes, pool.pictures[3].boxes[single])
     np.testing.assert_array_equal(found.labels, pool.pictures[3].labels[single])
     assert lessons.examination is not None
-    (asked,) = lessons.examination.pictures
+    (asked,) = lessons.examination.dataset.pictures
     held_out = pool.pictures[-1]
     np.testing.assert_array_equal(asked.boxes, held_out.boxes[~held_out.crowd])
     recovered = recover_network(bench, bench.detector.network, minutes=0.1, clock=ticks())
@@ -256,7 +256,7 @@ def test_held_out_answers_are_what_the_teacher_finds(make_bench: MakeBench):
     lessons = Lessons(bench, bench.recovery_pool, 2, torch.device("cpu"))
 
     assert lessons.examination is not None
-    for picture in lessons.examination.pictures:
+    for picture in lessons.examination.dataset.pictures:
         height, width = picture.size
         assert (picture.boxes <= np.array([width, height, width, height]) + 1e-3).all()
     assert lessons.missed(bench.detector.network) < 0.2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime_bench.data.dataset import Picture
+from runtime_bench.data.dataset import Dataset, Picture
 from xprune.variants import agreement
 from xprune.variants.agreement import Agreement, reference_size, surer_half
 
@@ -28,11 +28,11 @@ def test_the_few_that_were_tried_are_told_apart_on_more_pictures(
     """What holds still for a recovery, the last pictures, is among both."""
     scored: list[list[int]] = []
 
-    def ap(pictures: list[Picture], found: Any, names: Any) -> Any:
-        scored.append([int(picture.name) for picture in pictures])
+    def score(dataset: Dataset, found: Any) -> Any:
+        scored.append([int(picture.name) for picture in dataset.pictures])
         return SimpleNamespace(ap=0.5)
 
-    monkeypatch.setattr(agreement, "average_precision", ap)
+    monkeypatch.setattr(agreement, "score", score)
     monkeypatch.setattr(Agreement, "_detect", lambda *others: [])
     sets = SimpleNamespace(
         calibration=SimpleNamespace(labelled=True, pictures=_pictures(range(-64, 0)))
@@ -40,7 +40,7 @@ def test_the_few_that_were_tried_are_told_apart_on_more_pictures(
     bench: Any = SimpleNamespace(
         sets=sets,
         others=SimpleNamespace(pictures=_pictures(range(others))),
-        detector=SimpleNamespace(names=("a",)),
+        card=SimpleNamespace(names=("a",), task="detect"),
     )
 
     judge = Agreement(bench)
