@@ -90,7 +90,11 @@ def percentile(samples: Sequence[float], q: float) -> float | None:
 
 
 def by_minute(samples: Sequence[float]) -> list[list[float]]:
-    """Return times in seconds by the minute of timing in which each ended; none is empty."""
+    """Return times in seconds by the minute of timing in which each ended; none is empty.
+
+    What is left at the end belongs to the minute before, unless it is half a minute: a timing
+    of whole minutes ends with a run that goes over, and one run tells nothing.
+    """
     minutes: list[list[float]] = []
     total_s = 0.0
     for time_s in samples:
@@ -98,6 +102,9 @@ def by_minute(samples: Sequence[float]) -> list[list[float]]:
         if not minutes or total_s > MINUTE_S * len(minutes):
             minutes.append([])
         minutes[-1].append(time_s)
+    if len(minutes) > 1 and sum(minutes[-1]) < MINUTE_S / 2:
+        left = minutes.pop()
+        minutes[-1] += left
     return minutes
 
 

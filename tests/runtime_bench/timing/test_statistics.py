@@ -64,6 +64,15 @@ def test_a_drift_is_told_as_a_share() -> None:
     assert statistics_of([1.0] * 10 + [2.0] * 10).drift is None
 
 
+def test_a_run_that_goes_over_is_no_minute_of_its_own() -> None:
+    """A timing of three minutes ends a little after them, here with a run of 2 s."""
+    minutes = by_minute([0.5] * 358 + [2.0])
+
+    assert [len(minute) for minute in minutes] == [120, 120, 119]
+    assert minutes[-1][-1] == 2.0
+    assert len(by_minute([1.0] * 150)) == 3  # half a minute is enough
+
+
 @given(st.lists(st.floats(0.001, 200), max_size=60))
 def test_minutes_hold_all_times_in_order(samples: list[float]) -> None:
     """None is lost or empty, and a new one begins when the minute is full."""
