@@ -1,6 +1,5 @@
 """The family of image classifiers: torchvision's, and the residual networks for CIFAR-10."""
 
-import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,13 @@ from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 from xprune.models.resnet_cifar import ResNetCifar
 from xprune.models.targets import Targets
-from xprune.models.torchvision_parts import IMAGENET_MEAN, IMAGENET_STD, models, settled
+from xprune.models.torchvision_parts import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_named,
+    models,
+    settled,
+)
 
 FAMILY = "classifier"
 TASK: Task = "classify"
@@ -75,16 +80,7 @@ def check_architecture(raw: object, *, where: str = "the architecture") -> dict[
     Raises:
         EdgeError: If it is not one that `known_architecture` could return, but for nc.
     """
-    if not isinstance(raw, dict) or set(raw) != {"family", "name", "nc"}:
-        raise EdgeError(f"{where} is no classifier; it needs the keys family, name and nc")
-    if raw["name"] not in NAMES:
-        raise EdgeError(
-            f"{where}: no classifier is called {reprlib.repr(raw['name'])}; "
-            f"there are: {', '.join(NAMES)}"
-        )
-    if type(raw["nc"]) is not int or not 1 <= raw["nc"] <= MAX_CLASSES:
-        raise EdgeError(f"{where}: nc is not a whole number from 1 to {MAX_CLASSES}")
-    return dict(raw)
+    return check_named(raw, NAMES, kind="classifier", most=MAX_CLASSES, where=where)
 
 
 def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:

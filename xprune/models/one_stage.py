@@ -1,6 +1,5 @@
 """The family of torchvision's one-stage detectors on a feature pyramid: RetinaNet and FCOS."""
 
-import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    check_named,
     detection,
     models,
     settled,
@@ -59,16 +59,7 @@ def check_architecture(raw: object, *, where: str = "the architecture") -> dict[
     Raises:
         EdgeError: If it is not one that `known_architecture` could return, but for nc.
     """
-    if not isinstance(raw, dict) or set(raw) != {"family", "name", "nc"}:
-        raise EdgeError(f"{where} is no detector; it needs the keys family, name and nc")
-    if raw["name"] not in NAMES:
-        raise EdgeError(
-            f"{where}: no detector is called {reprlib.repr(raw['name'])}; "
-            f"there are: {', '.join(NAMES)}"
-        )
-    if type(raw["nc"]) is not int or not 1 <= raw["nc"] <= MAX_CLASSES:
-        raise EdgeError(f"{where}: nc is not a whole number from 1 to {MAX_CLASSES}")
-    return dict(raw)
+    return check_named(raw, NAMES, kind="detector", most=MAX_CLASSES, where=where)
 
 
 def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:

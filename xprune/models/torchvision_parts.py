@@ -1,8 +1,12 @@
 """What the families of torchvision's networks share; the only imports of its models."""
 
+import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+
+from runtime_bench.errors import EdgeError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -27,3 +31,33 @@ def settled(network: nn.Module) -> nn.Module:
         if isinstance(getattr(module, "inplace", None), bool):
             setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
     return network.eval().requires_grad_(False)
+
+
+def check_named(
+    raw: object, names: Sequence[str], *, kind: str, most: int, where: str
+) -> dict[str, Any]:
+    """Return a fresh copy of an architecture that is a known name and a number of classes.
+
+    Args:
+        raw: Its dictionary, from wherever; hostile until it is checked.
+        names: What there is.
+        kind: What an error calls one of them.
+        most: The most classes.
+        where: What an error names.
+
+    Returns:
+        The keys family, name and nc.
+
+    Raises:
+        EdgeError: If a key, the name or the number is another one.
+    """
+    if not isinstance(raw, dict) or set(raw) != {"family", "name", "nc"}:
+        raise EdgeError(f"{where} is no {kind}; it needs the keys family, name and nc")
+    if raw["name"] not in names:
+        raise EdgeError(
+            f"{where}: no {kind} is called {reprlib.repr(raw['name'])}; "
+            f"there are: {', '.join(names)}"
+        )
+    if type(raw["nc"]) is not int or not 1 <= raw["nc"] <= most:
+        raise EdgeError(f"{where}: nc is not a whole number from 1 to {most}")
+    return dict(raw)
