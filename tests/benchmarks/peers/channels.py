@@ -1,10 +1,10 @@
-"""Channel pruning with Torch-Pruning (Fang et al. 2023, arXiv 2301.12900), for today's YOLOv8.
+"""Channel pruning with Torch-Pruning (Fang et al. 2023, arXiv 2301.12900).
 
-Its own example does not run with today's Ultralytics. What it needs is mended here: the first
-convolution of a C2f block gives two halves that are used apart, which its dependency graph
-cannot follow, so that convolution is split in two; the outputs of the head stay as they are.
-Gradients for the Taylor score come from the model's own detections, so that no label is needed
-here either.
+Its own YOLOv8 example does not run with today's Ultralytics. What it needs is mended here: the
+first convolution of a C2f block gives two halves that are used apart, which its dependency
+graph cannot follow, so that convolution is split in two; the outputs of the head stay as they
+are. Gradients for the Taylor score come from the model's own answers, so that no label is
+needed here either.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from xprune.models.families import MODELS
+from xprune.models.resnet_cifar import Block, ResNetCifar
 from xprune.models.upstream import part
 from xprune.stages.workbench import BATCH, Workbench
 
 IMPORTANCES = ("l1", "taylor")
 # More would leave layers of a few channels, which no processor runs any faster.
 MOST_OF_A_LAYER = 0.9
+# What torchvision calls the layers whose outputs a detector's head ends with.
+OUTPUTS = ("cls_logits", "bbox_reg", "bbox_ctrness", "bbox_pred", "cls_score")
 
 
 class SplitC2f(nn.Module):
@@ -95,9 +98,11 @@ class ChannelPruner:
             pruning_ratio=share,
             max_pruning_ratio=MOST_OF_A_LAYER,
             round_to=self.round_to,
-            ignored_layers=head_outputs_of(network),
+            ignored_layers=[*head_outputs_of(network), *stream_layers_of(network)],
             forward_fn=self.outputs,
-            output_transform=lambda found: [found["boxes"], found["scores"]],
+            output_transform=lambda found: [
+                value for value in found.values() if isinstance(value, Tensor)
+            ],
         )
         pruner.step()
         for parameter in network.parameters():
@@ -120,10 +125,32 @@ def channel_pruner(bench: Workbench, importance: str, round_to: int) -> ChannelP
 
 
 def head_outputs_of(network: nn.Module) -> list[nn.Module]:
-    """Return the layers whose outputs must stay: the last of each branch, and the decoder."""
-    layers: Any = network.model
-    head = layers[-1]
-    return [head.dfl, *(branch[-1] for branch in (*head.cv2, *head.cv3))]
+    """Return the layers whose outputs must stay: they are classes, sides of boxes, and such.
+
+    Of a YOLO they are the last of each branch, and the decoder; of another network, those that
+    torchvision gives these names, or the last linear layer of a classifier.
+    """
+    layers: Any = getattr(network, "model", None)
+    if layers is not None:
+        head = layers[-1]
+        return [head.dfl, *(branch[-1] for branch in (*head.cv2, *head.cv3))]
+    leaves = [
+        (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
+    named = [module for name, module in leaves if name.rpartition(".")[2] in OUTPUTS]
+    return named or [leaves[-1][1]]
+
+
+def stream_layers_of(network: nn.Module) -> list[nn.Module]:
+    """Return the layers that write to a residual stream which is padded with zero channels.
+
+    The dependency graph cannot follow the padding, so that these stay as they are; what is
+    inside of a block goes, as in Li et al. 2017 (arXiv 1608.08710).
+    """
+    if not isinstance(network, ResNetCifar):
+        return []
+    blocks = [block for block in network.modules() if isinstance(block, Block)]
+    return [network.conv1, *(block.conv2 for block in blocks)]
 
 
 def channels_of(network: nn.Module) -> int:

@@ -14,6 +14,7 @@ from tests.benchmarks.peers.channels import (
     split_blocks,
 )
 from xprune.models.catalogue import known_architecture
+from xprune.models.families import MODELS, family_of, find_architecture
 from xprune.models.yolo import build_network, head_outputs
 
 SIZE = (64, 96)
@@ -73,3 +74,20 @@ def test_channels_go_and_the_outputs_stay(network: nn.Module, importance: str) -
         if isinstance(layer, nn.Conv2d) and layer not in kept
     )
     assert not any(parameter.requires_grad for parameter in pruned.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar", "retinanet:resnet18"])
+def test_other_families_lose_channels_too(name: str) -> None:
+    """And answer in as many numbers as before."""
+    pytest.importorskip("torch_pruning", reason="the extra `peers` is not installed")
+    architecture = find_architecture(name)
+    family = MODELS[family_of(architecture)]
+    whole = family.build_network(architecture)
+    image = torch.zeros(1, 3, *SIZE)
+
+    pruned = ChannelPruner(whole, "l1", 8, {}, image, family.head_outputs).pruned(0.4)
+
+    with torch.no_grad():
+        before, after = (family.decoded(network)(image) for network in (whole, pruned))
+    assert before.shape == after.shape
+    assert channels_of(pruned) < 0.9 * channels_of(whole)
