@@ -3,15 +3,12 @@
 Everything is made and checked in memory, and the folder appears whole or not at all.
 """
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -23,6 +20,8 @@ from exporters.parity import check_parity
 from exporters.precision.agreement import check_agreement
 from exporters.precision.lower import FLOAT32, Lowering
 from exporters.probes import Image, make_probes
+from exporters.raw_layout import classes_of
+from exporters.reference import Reference
 from exporters.stored_pictures import store_pictures
 from runtime_bench.artifact.manifest import (
     MODEL_FILE,
@@ -59,7 +58,8 @@ def build_artifact(
     """Export `module`, check it against PyTorch, and write the artifact to `folder`.
 
     Args:
-        module: Maps (1, 3, height, width) to (1, 4 + classes, anchors), or to (1, classes).
+        module: Maps (1, 3, height, width) to what the card's decoder reads, or to scores
+            (1, classes); one of two stages also says `at_regions` what it sees elsewhere.
         folder: Where the artifact goes; an artifact that is there already is replaced.
         card: What the manifest says of the model.
         size: Height and width of the input in pixels.
@@ -81,8 +81,7 @@ def build_artifact(
     graph, model, output, parity = _finish(
         build_graph(module, size=size, probes=probes, output_name=card.output_name),
         tuple(rewrites),
-        reference=_answers(module, probes, torch.float32),
-        exact=_answers(module, probes, torch.float64),
+        reference=Reference(module, probes),
         probes=probes,
         card=card,
         raw=raw,
@@ -137,24 +136,11 @@ def check_size(size: tuple[int, int], *, stride: int) -> tuple[int, int]:
     return size
 
 
-def _answers(
-    module: nn.Module, probes: Mapping[str, Image], dtype: torch.dtype
-) -> dict[str, NDArray[Any]]:
-    """Return what the PyTorch model answers to each probe, (rows, …), in one precision."""
-    network = copy.deepcopy(module).eval().to(dtype)  # a head keeps what it made for one size
-    with torch.no_grad():
-        return {
-            name: network(torch.from_numpy(image).to(dtype))[0].numpy()
-            for name, image in probes.items()
-        }
-
-
 def _finish(
     built: Graph,
     rewrites: tuple[str, ...],
     *,
-    reference: Mapping[str, NDArray[Any]],
-    exact: Mapping[str, NDArray[Any]],
+    reference: Reference,
     probes: Mapping[str, Image],
     card: ModelCard,
     raw: bool,
@@ -164,20 +150,24 @@ def _finish(
     size = probes["blank"].shape[2:]
     rows = built.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     if rows != card.rows:
-        count = len(card.names)
+        scored = classes_of(card.decoder, rows) if card.task == "detect" else rows
         raise EdgeError(
-            f"the model has {count} class names, but the network scores "
-            f"{rows - card.rows + count} classes; give the names that it was trained with"
+            f"the model has {len(card.names)} class names, but the network scores {scored} "
+            "classes; give the names that it was trained with"
         )
     raw_output = card.raw_output(limits)
     graph = rewritten(built, rewrites)
     content = _to_bytes(graph.model, card, size=size, raw=True)
-    parity = check_parity(content, reference, probes, output=raw_output, exact=exact)
+    wanted, exact, figures = reference.beside(content, card.output_name)
+    parity = figures | check_parity(
+        content, wanted, probes, output=raw_output, decoder=card.decoder, exact=exact
+    )
     if raw or card.task == "classify":
         return graph, content, raw_output, parity
     graph = finish_graph(built, card=card, limits=limits, rewrites=rewrites)
     content = _to_bytes(graph.model, card, size=size, raw=False)
-    detections = check_parity(content, reference, probes, output=limits, decoder=card.decoder)
+    wanted, _, _ = reference.beside(content, card.output_name)
+    detections = check_parity(content, wanted, probes, output=limits, decoder=card.decoder)
     return graph, content, limits, {**parity, **detections}
 
 

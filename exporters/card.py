@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from exporters.raw_layout import rows_of
 from runtime_bench.artifact.manifest import (
     CLASSES_KEPT,
     InputSpec,
@@ -79,7 +80,8 @@ class ModelCard:
     @property
     def rows(self) -> int:
         """How many values the network gives: of each place, or of a picture as a whole."""
-        return len(self.names) + (4 if self.task == "detect" else 0)
+        count = len(self.names)
+        return rows_of(self.decoder, count) if self.task == "detect" else count
 
     def manifest(self, size: tuple[int, int], output: OutputSpec) -> Manifest:
         """Return what is to be said of a model, no file of which is written yet.

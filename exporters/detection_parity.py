@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.artifact.boxes import center_to_ltrb, iou
-from runtime_bench.artifact.decode import Decoder
+from exporters.raw_layout import YOLO, boxes_of, scores_of
+from runtime_bench.artifact.boxes import iou
+from runtime_bench.artifact.decode import find_decoder
 from runtime_bench.artifact.detections import Detections, match_detections
 from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
@@ -59,23 +60,23 @@ def compare_detections(
     raw: NDArray[np.float32],
     actual: Detections,
     *,
-    decode: Decoder,
+    decoder: str = YOLO,
     output: OutputSpec,
     probe: str = "picture",
 ) -> DetectionParity:
     """Compare an answer with what follows from the reference's raw output.
 
     Args:
-        raw: (4 + classes, anchors) of the reference: boxes as centre and size, then scores.
+        raw: The reference's raw output, without its first axis.
         actual: The answer to check.
-        decode: Turns `raw` into detections; takes the limits of `output` by keyword.
+        decoder: What reads `raw`.
         output: The limits that both answers keep to.
         probe: What the picture is called in an error.
 
     Raises:
         EdgeError: If a row of either side has neither partner nor excuse.
     """
-    expected = decode(
+    expected = find_decoder(decoder)(
         raw,
         min_score=output.min_score,
         iou=output.iou,
@@ -87,7 +88,7 @@ def compare_detections(
     extra = np.setdiff1d(np.arange(len(actual)), pairs[:, 1])
     missing = alone[~_excused(expected, alone, other=actual, other_alone=extra, output=output)]
     excused = _excused(actual, extra, other=expected, other_alone=alone, output=output)
-    unexpected = extra[~(excused & _are_candidates(actual.take(extra), raw))]
+    unexpected = extra[~(excused & _are_candidates(actual.take(extra), raw, decoder))]
     if len(missing) or len(unexpected):
         raise EdgeError(
             f"the artifact's detections differ from the PyTorch model's on probe '{probe}': "
@@ -149,11 +150,17 @@ def _excused(
     return excused
 
 
-def _are_candidates(detections: Detections, raw: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return for each detection whether an anchor of `raw` has its box and score."""
-    boxes = center_to_ltrb(raw[:4].T)
-    gaps = np.abs(boxes[None] - detections.boxes[:, None]).max(axis=2, initial=0.0)
-    score_gaps = np.abs(raw[4 + detections.labels] - detections.scores[:, None])
-    found = (gaps <= BOX_TOLERANCE_PX) & (score_gaps <= SCORE_TOLERANCE)
-    candidates: NDArray[np.bool_] = found.any(axis=1)
-    return candidates
+def _are_candidates(
+    detections: Detections, raw: NDArray[np.float32], decoder: str
+) -> NDArray[np.bool_]:
+    """Return for each detection whether a candidate of `raw` has its box and score."""
+    found = np.zeros(len(detections), np.bool_)
+    scores = scores_of(decoder, raw)
+    for label in np.unique(detections.labels):
+        rows = np.flatnonzero(detections.labels == label)
+        boxes = boxes_of(decoder, raw, int(label))
+        gaps = np.abs(boxes[None] - detections.boxes[rows, None]).max(axis=2, initial=0.0)
+        score_gaps = np.abs(scores[label][None] - detections.scores[rows, None])
+        near = (gaps <= BOX_TOLERANCE_PX) & (score_gaps <= SCORE_TOLERANCE)
+        found[rows] = near.any(axis=1)
+    return found

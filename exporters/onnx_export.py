@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from exporters.batch_norm import fold_batch_norm
+from exporters.heads.regions_onnx import TRANSLATIONS
 from exporters.naming import name_after_modules
 from exporters.strip import strip_origin
 from runtime_bench.errors import EdgeError
@@ -90,6 +91,7 @@ def _trace(
                 verbose=False,
                 input_names=[input_name],
                 output_names=[output_name],
+                custom_translation_table=TRANSLATIONS,
             )
     except (torch.onnx.OnnxExporterError, ir.passes.PassError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from exporters.detection_parity import DetectionParity, compare_detections
 from exporters.probes import Image
-from runtime_bench.artifact.decode import find_decoder
+from exporters.raw_layout import BOX_ROWS, YOLO, box_rows
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
@@ -23,7 +23,6 @@ Raw = NDArray[np.float32]
 TOLERANCE = 1e-4  # of the greatest value
 # Of what PyTorch's own float32 misses: another order of the same sums misses as much again.
 ROUNDING_FACTOR = 4.0
-_BOX_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -71,21 +70,21 @@ def compare_raw(
     actual: Raw,
     exact: NDArray[np.float64] | None = None,
     *,
-    box_rows: int = _BOX_ROWS,
+    places: int = BOX_ROWS,
 ) -> dict[str, TensorParity]:
     """Compare boxes and scores apart: in one tensor, pixels would hide what scores do.
 
     Args:
-        reference: (4 + classes, anchors): boxes in pixels, then scores in [0, 1]; or the scores
+        reference: (places + …, K): places in pixels, then scores in [0, 1]; or the scores
             (classes,) of a classifier.
         actual: The same.
         exact: The reference computed in float64. Where a network amplifies rounding (a pruned
             one on noise may), PyTorch's own float32 misses it by more than the usual limit, and
             the limit becomes a small multiple of that miss: no file can be asked for more.
-        box_rows: How many rows are boxes; 0 for a classifier.
+        places: How many rows are places, such as the sides of a box; 0 for a classifier.
     """
-    parts = {"boxes_px": slice(None, box_rows), "scores": slice(box_rows, None)}
-    if not box_rows:
+    parts = {"boxes_px": slice(None, places), "scores": slice(places, None)}
+    if not places:
         del parts["boxes_px"]
     compared = {}
     for part, rows in parts.items():
@@ -103,17 +102,17 @@ def check_parity(
     probes: Mapping[str, Image],
     *,
     output: OutputSpec,
-    decoder: str = "yolo",
+    decoder: str = YOLO,
     exact: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, object]:
     """Run the file through onnxruntime on every probe and compare it with the reference.
 
     Args:
         model: The bytes of the ONNX file.
-        reference: (4 + classes, anchors) of the PyTorch model, or (classes,), for each probe.
+        reference: The raw output of the PyTorch model, or its scores, for each probe.
         probes: Inputs by name.
         output: What the file answers with: the raw tensor, scores, or detections.
-        decoder: Turns the reference into detections.
+        decoder: What reads the raw output.
         exact: The reference in float64; see `compare_raw`.
 
     Returns:
@@ -134,16 +133,14 @@ def check_parity(
                 expected,
                 actual,
                 exact[name] if exact is not None else None,
-                box_rows=_BOX_ROWS if output.kind == "raw" else 0,
+                places=box_rows(decoder, len(expected)) if output.kind == "raw" else 0,
             ).items():
                 _require(parity, part=part, probe=name)
                 worst[part] = max(worst.get(part, parity), parity, key=_share_of_limit)
         else:
             found = Detections(*(np.asarray(answer[key]) for key in output.names))
             detections.append(
-                compare_detections(
-                    expected, found, decode=find_decoder(decoder), output=output, probe=name
-                )
+                compare_detections(expected, found, decoder=decoder, output=output, probe=name)
             )
     figures: dict[str, object] = {"probes": list(probes)}
     for part, parity in worst.items():

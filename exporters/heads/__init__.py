@@ -4,6 +4,10 @@ from collections.abc import Callable
 
 import onnx
 
+from exporters.heads.class_nms import append_class_nms
 from exporters.heads.nms import append_nms
 
-HEADS: dict[str, Callable[..., onnx.ModelProto]] = {"yolo": append_nms}
+HEADS: dict[str, Callable[..., onnx.ModelProto]] = {
+    "yolo": append_nms,
+    "class_boxes": append_class_nms,
+}

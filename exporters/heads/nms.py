@@ -6,13 +6,11 @@ Ultralytics looks at the 30,000 best candidates only, this at all; and an overla
 rounding of the limit may fall on the other side, since boxes are compared as centre and size.
 """
 
-from collections import Counter
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from exporters.heads.steps import Step, named_nodes
 from runtime_bench.artifact.manifest import DETECTION_OUTPUTS
 
 _PATH = "nms"
@@ -70,7 +68,7 @@ def append_nms(
 def _nodes(raw: str) -> list[onnx.NodeProto]:
     """Return the operators; a name of this page is a value, or else a constant above."""
     boxes, scores, labels = DETECTION_OUTPUTS
-    steps: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
+    steps: list[Step] = [
         # The scores stay as they are, (1, classes, anchors): the order that NMS wants.
         ("Split", [raw, "box_rows"], ["by_row", "class_scores"], {"axis": 1}),
         ("Transpose", ["by_row"], ["by_anchor"], {"perm": [0, 2, 1]}),
@@ -99,19 +97,4 @@ def _nodes(raw: str) -> list[onnx.NodeProto]:
         ("Add", ["centre", "half_extent"], ["right_bottom"], {}),
         ("Concat", ["left_top", "right_bottom"], [boxes], {"axis": 1}),
     ]
-    outside = {raw, *DETECTION_OUTPUTS}
-    seen: Counter[str] = Counter()
-    nodes = []
-    for kind, inputs, outputs, attributes in steps:
-        suffix = f"_{seen[kind]}" if seen[kind] else ""
-        seen[kind] += 1
-        nodes.append(
-            helper.make_node(
-                kind,
-                [name if name in outside else f"{_PATH}/{name}" for name in inputs],
-                [name if name in outside else f"{_PATH}/{name}" for name in outputs],
-                name=f"{_PATH}/{kind}{suffix}",
-                **attributes,
-            )
-        )
-    return nodes
+    return named_nodes(steps, path=_PATH, outside={raw, *DETECTION_OUTPUTS})

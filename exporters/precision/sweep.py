@@ -23,6 +23,7 @@ from exporters.precision.places import Places, find_places
 from exporters.precision.qdq import insert_pairs
 from exporters.precision.ranges import METHODS, Seen, choose_ranges, observe
 from exporters.probes import Image
+from exporters.raw_layout import YOLO
 from runtime_bench.progress import track
 from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import open_session
@@ -135,23 +136,25 @@ def sweep(
     known: Mapping[str, float] | None = None,
     on_layer: Callable[[str, float], object] = lambda layer, error: None,
     clock: LayerClock | None = None,
+    decoder: str = YOLO,
     quiet: bool = False,
 ) -> Sweep:
     """Try methods and layers on a raw graph, and return the recipe for it.
 
     Args:
-        model: With one raw output (1, 4 + classes, anchors), rewritten as it will ship.
+        model: With one raw output, rewritten as it will ship.
         images: Inputs (1, 3, height, width), at least two; the last ones are kept apart.
         basis: The type of what flows, and whether weights keep to 7 bits.
         session: How onnxruntime runs where layers are timed.
         known: Errors of layers that were tried before.
         on_layer: Called with each layer and its error as soon as it is known.
         clock: Times graphs; None for onnxruntime's profile and some seconds of the clock.
+        decoder: What reads the raw output.
         quiet: Show no progress.
     """
     assert len(images) > 1, "some pictures to calibrate on, and some to look at"
     apart = min(MOST_HELD_OUT, max(1, int(len(images) * HELD_OUT)))
-    bench = _Bench(model, images[:-apart], images[-apart:], basis, quiet=quiet)
+    bench = _Bench(model, images[:-apart], images[-apart:], basis, decoder, quiet=quiet)
     methods = {name: bench.moved(replace(basis, method=name)) for name in METHODS}
     recipe = replace(basis, method=min(methods, key=lambda name: methods[name]))
     errors = dict(known or {})
@@ -246,10 +249,11 @@ class _Bench:
         images: Sequence[Image],
         held_out: Sequence[Image],
         basis: Recipe,
+        decoder: str,
         *,
         quiet: bool,
     ) -> None:
-        self._model, self._held_out = model, held_out
+        self._model, self._held_out, self._decoder = model, held_out, decoder
         self.places = find_places(model, basis.in_float)
         self._seen: Mapping[str, Seen] = observe(
             model, images, self.places.tensors, quiet=quiet
@@ -279,4 +283,4 @@ class _Bench:
             places = find_places(self._model, (*recipe.in_float, *others))
         count = None if only is None else FOR_ONE_LAYER
         outputs = raw_outputs(self.graph(recipe, places), self._held_out[:count])
-        return distance(self._wanted[:count], outputs)
+        return distance(self._wanted[:count], outputs, decoder=self._decoder)

@@ -84,6 +84,52 @@ def decode_yolo(
     return Detections(boxes[kept], chosen[kept], labels[kept])
 
 
+def decode_class_boxes(
+    raw: npt.NDArray[np.float32],
+    *,
+    min_score: float,
+    iou: float,
+    max_boxes: int,
+    multi_label: bool = True,
+) -> Detections:
+    """Decode what a two-stage detector says; the same answer as torchvision's Faster R-CNN.
+
+    Args:
+        raw: (4 + 5 × classes, regions): the regions that were looked at, for each class its
+            boxes, all as left, top, right, bottom in pixels of the input, and then a score in
+            [0, 1] per class.
+        min_score: A score must be above this to count.
+        iou: Of two boxes of one class that overlap by more than this, the lesser goes.
+        max_boxes: The most detections that are returned.
+        multi_label: Whether one region may be answered with several classes, not its best only.
+
+    Returns:
+        Detections in pixels of the input, best score first.
+
+    Raises:
+        EdgeError: If `raw` has not that shape.
+    """
+    if raw.ndim != 2 or len(raw) < 9 or (len(raw) - 4) % 5:
+        raise EdgeError(
+            f"the raw output has shape {raw.shape}; decoder 'class_boxes' reads "
+            "(4 + 5 x classes, regions)"
+        )
+    classes = (len(raw) - 4) // 5
+    scores = raw[-classes:]
+    counts = scores > np.float32(min_score)
+    if not multi_label:
+        counts &= np.arange(classes)[:, None] == scores.argmax(axis=0)
+    labels, regions = np.nonzero(counts)
+    if not len(labels):
+        return NO_DETECTIONS
+    chosen = scores[labels, regions]
+    boxes = raw[4:-classes].reshape(classes, 4, -1)[labels, :, regions]
+    # One class is moved far away from the next, so that one pass serves all classes.
+    offsets = (labels * CLASS_OFFSET_PX).astype(np.float32)[:, None]
+    kept = nms(boxes + offsets, chosen, iou, limit=max_boxes)
+    return Detections(boxes[kept], chosen[kept], labels[kept])
+
+
 def decode_rows(
     raw: npt.NDArray[np.float32],
     *,
@@ -122,6 +168,7 @@ def decode_rows(
 
 DECODERS: dict[str, Decoder] = {
     "yolo": decode_yolo,
+    "class_boxes": decode_class_boxes,
     "rows": decode_rows,
 }
 

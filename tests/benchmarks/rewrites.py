@@ -203,9 +203,7 @@ def _compared(
         result["same"] += len(expected) == len(actual) == len(pairs)
         result["detections"] += len(expected)
         try:
-            parity = compare_detections(
-                raw, actual, decode=decode_yolo, output=limits, probe=f"picture {number}"
-            )
+            parity = compare_detections(raw, actual, output=limits, probe=f"picture {number}")
             result["ties"] += parity.ties
         except EdgeError as error:
             result["problem"] = str(error)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from exporters.detection_parity import compare_detections
-from runtime_bench.artifact.decode import decode_yolo
 from runtime_bench.artifact.detector import load, read_answer
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from tests.cli.commands import run
@@ -62,7 +61,7 @@ def test_a_one_stage_detector_goes_the_whole_line(
         found = read_answer(artifact.session.run(image[None]), artifact.manifest)
         # It raises where more differs than rounding explains.
         parity = compare_detections(
-            raw, found, decode=decode_yolo, output=artifact.manifest.output, probe=path.name
+            raw, found, output=artifact.manifest.output, probe=path.name
         )
         assert parity.compared > 0
         assert parity.max_box_difference_px < 1

@@ -69,7 +69,7 @@ def decoded(raw, output=OUTPUT):
 
 def compare(raw, actual, output=OUTPUT):
     """Compare an answer with what follows from `raw`."""
-    return compare_detections(raw, actual, decode=decode_yolo, output=output)
+    return compare_detections(raw, actual, output=output)
 
 
 def test_the_same_answer_agrees_in_any_order():

@@ -10,7 +10,6 @@ from exporters.graph import build_graph, finish_graph
 from exporters.parity import compare_raw
 from exporters.probes import make_probes
 from exporters.rewrites import REWRITES, boxes_where_found, winograd
-from runtime_bench.artifact.decode import decode_yolo
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.manifest import InputSpec, OutputSpec
 from runtime_bench.runtime.profile import node_times
@@ -94,9 +93,7 @@ def test_detections_are_those_of_pytorch(built):
     for name, probe in probes.items():
         answer = session.run(probe)
         actual = Detections(*(answer[key] for key in ("boxes", "scores", "labels")))
-        parity = compare_detections(
-            reference(module, probe), actual, decode=decode_yolo, output=LIMITS, probe=name
-        )
+        parity = compare_detections(reference(module, probe), actual, output=LIMITS, probe=name)
         found += parity.matched
     assert found > 50
 
