@@ -41,6 +41,21 @@ class Residual(nn.Module):
         return x + self.second(self.first(x))
 
 
+class LooksTwice(nn.Module):
+    """A stem, and then a head that looks at each quarter of its map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvBlock(3, 6, stride=2)
+        self.head = ConvBlock(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        map_ = self.stem(x)
+        quarters = map_.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5)
+        seen = self.head(quarters.flatten(0, 2))
+        return seen.mean((2, 3)).view(len(x), -1)
+
+
 class Mix(nn.Module):
     """Has weights, but takes two inputs."""
 

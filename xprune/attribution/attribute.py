@@ -86,6 +86,7 @@ def gradient_moments(
             loss = task.losses(batch, task.forward(batch))
             if not torch.isfinite(loss).all():
                 raise EdgeError("the loss is not finite; check that the weights are trained")
+            found.pictures = len(loss)
             loss.sum().backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         for name, seen in moments.items():

@@ -62,10 +62,21 @@ class GateMoments:
             )
 
 
+class Recorded(dict[str, GateMoments]):
+    """The moments of each layer.
+
+    Attributes:
+        pictures: How many the network was run on, to be told before the backward pass where a
+            layer has several rows for each: in the head of a two-stage detector, one a region.
+    """
+
+    pictures: int | None = None
+
+
 @contextmanager
 def recorded_gates(
     network: nn.Module, substitutes: Substitutes, first: int = 0
-) -> Iterator[dict[str, GateMoments]]:
+) -> Iterator[Recorded]:
     """Record the moments of every layer in `substitutes` during one forward and backward pass.
 
     Nothing is kept that autograd would not keep anyway, and no weight needs a gradient.
@@ -75,8 +86,8 @@ def recorded_gates(
         substitutes: For each layer the substitutes to score it against, already fitted.
         first: Number of the first picture among all that are scored.
     """
-    found: dict[str, GateMoments] = {}
-    rungs = {name: _Rungs(choices, first) for name, choices in substitutes.items()}
+    found = Recorded()
+    rungs = {name: _Rungs(choices, found, first) for name, choices in substitutes.items()}
 
     def watch(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
         if not y.requires_grad:
@@ -118,6 +129,7 @@ class _Rungs:
     """The substitutes of one layer, and which pictures of a batch each is scored on."""
 
     modules: Mapping[str, nn.Module]
+    found: Recorded
     first: int
 
     def pictures(self, name: str, start: int, stop: int) -> slice:
@@ -136,11 +148,14 @@ def _add_call(
 ) -> None:
     """Add one call of a layer to its moments; a layer may be called several times."""
     call = GateMoments()
-    some = max(1, CHUNK_ELEMENTS // output[0].numel())
+    count = rungs.found.pictures or len(output)
+    rows = len(output) // count
+    some = max(1, CHUNK_ELEMENTS // (output[0].numel() * rows))
     with torch.no_grad():
-        for start in range(0, len(output), some):
-            part = slice(start, start + some)
-            call.extend(_part_of_call(rungs, start, gradient[part], x[part], output[part]))
+        for start in range(0, count, some):
+            part = slice(start * rows, (start + some) * rows)
+            maps = (gradient[part], x[part], output[part])
+            call.extend(_part_of_call(rungs, start, rows, *maps))
     seen.elements += call.elements
     if len(seen.activation_abs) == 0:
         seen.activation_abs = torch.zeros_like(call.activation_abs)
@@ -158,25 +173,47 @@ def _add_call(
 def _part_of_call(
     rungs: _Rungs,
     start: int,
+    rows: int,
     gradient: torch.Tensor,
     x: torch.Tensor,
     output: torch.Tensor,
 ) -> GateMoments:
     """Return the moments of some of the pictures of one call, the batch's from `start` on."""
-    of_output = gradient * output
-    part = GateMoments(elements=output[0].numel(), activation_abs=_absolute_sum(of_output))
+    count = len(output) // rows
+    of_output = _by_picture(gradient * output, rows)
+    part = GateMoments(elements=of_output[0].numel(), activation_abs=_absolute_sum(of_output))
     for substitute, module in rungs.modules.items():
         if substitute == "zero":
             product = of_output
         else:
-            some = rungs.pictures(substitute, start, start + len(output))
-            if some.start >= len(output):
-                product = output[:0]
+            some = rungs.pictures(substitute, start, start + count)
+            if some.start >= count:
+                product = of_output[:0]
             else:
-                product = torch.sub(output[some], module(x[some])).mul_(gradient[some])
+                product = _of_substitute(module, rows, some, gradient, x, output)
         part.removal_abs[substitute] = _absolute_sum(product)
         part.removal_sum[substitute] = product.flatten(1).sum(dim=1)
     return part
+
+
+def _of_substitute(
+    module: nn.Module,
+    rows: int,
+    some: slice,
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    output: torch.Tensor,
+) -> torch.Tensor:
+    """Return g · (y - r) of some pictures, (pictures, rows, C, H, W)."""
+    g, inputs, y = (
+        _by_picture(whole, rows)[some].flatten(0, 1) for whole in (gradient, x, output)
+    )
+    return _by_picture(torch.sub(y, module(inputs)).mul_(g), rows)
+
+
+def _by_picture(whole: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return (pictures * rows, …) as (pictures, rows, …)."""
+    return whole.reshape(-1, rows, *whole.shape[1:])
 
 
 def _absolute_sum(product: torch.Tensor) -> torch.Tensor:

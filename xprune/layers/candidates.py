@@ -288,7 +288,8 @@ def _macs(module: nn.Module, args: tuple[object, ...], output: object) -> int:
     else:
         return 0
     assert isinstance(elements, torch.Tensor)
-    return elements[0].numel() * module.weight[0].numel()
+    # Of one picture, which has a row for each region in the head of a two-stage detector.
+    return elements.numel() * module.weight[0].numel()
 
 
 def odd_kernel(module: nn.Module) -> tuple[int, int]:

@@ -23,7 +23,10 @@ MOST_BYTES = 1 << 30
 
 
 class Player(nn.Module):
-    """Gives a layer's recorded outputs for the pictures that are being run."""
+    """Gives a layer's recorded outputs for the pictures that are being run.
+
+    In the head of a two-stage detector they have as many rows for each picture as regions.
+    """
 
     def __init__(self, layer: nn.Module, record: torch.Tensor, shown: Shown) -> None:
         super().__init__()
@@ -36,7 +39,8 @@ class Player(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map whatever is given to the record of the pictures that are shown."""
-        return self.record[self.shown.start : self.shown.start + len(x)]
+        first = self.shown.start * len(self.record) // len(self.shown.images)
+        return self.record[first : first + len(x)]
 
 
 class Shown:

@@ -52,6 +52,8 @@ CIFAR10 = (
 MAX_CLASSES = 100_000
 # A classifier finds nothing that could overlap.
 NMS_IOU = 1.0
+DECODER = "none"
+TWO_STAGES = False
 # torchvision's presets for evaluation: 224 of 256 px.
 CROP_SHARE = 0.875
 IMAGENET_PX, CIFAR_PX = 224, 32
@@ -152,16 +154,20 @@ def check_size(network: nn.Module, size: tuple[int, int]) -> None:
         )
 
 
-def head_outputs(network: nn.Module, images: Tensor) -> dict[str, Any]:
+def head_outputs(
+    network: nn.Module, images: Tensor, regions: Tensor | None = None
+) -> dict[str, Any]:
     """Run the network.
 
     Args:
         network: From `build_network`, pruned or not.
         images: (B, 3, H, W), normalised.
+        regions: Not looked at: there is one stage alone.
 
     Returns:
         scores (B, nc) as logits, and feats, a list with what the last layer read, (B, C, 1, 1).
     """
+    del regions
     read: list[Tensor] = []
     handle = _last_layer(network).register_forward_pre_hook(
         lambda module, inputs: read.append(inputs[0])

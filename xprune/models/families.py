@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
-from xprune.models import classifier, one_stage, yolo
+from xprune.models import classifier, one_stage, two_stage, yolo
 from xprune.models.targets import Targets
 
 Architecture = dict[str, Any]
@@ -25,6 +25,8 @@ class Family(Protocol):
     TASK: Task
     LICENCE: str
     NMS_IOU: float
+    DECODER: str  # which numpy decoder reads what `decoded` gives
+    TWO_STAGES: bool  # whether it looks once more at regions that it proposes
 
     def known_architecture(self, name: str) -> Any:
         """Return the unchecked architecture that people call `name`, or None."""
@@ -53,8 +55,14 @@ class Family(Protocol):
     def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
         """Raise an EdgeError if inputs (height, width) are too small for the loss."""
 
-    def head_outputs(self, network: nn.Module, images: Tensor) -> Outputs:
-        """Run a network on (B, 3, H, W), up to what its losses take."""
+    def head_outputs(
+        self, network: nn.Module, images: Tensor, regions: Tensor | None = None
+    ) -> Outputs:
+        """Run a network on (B, 3, H, W), up to what its losses take.
+
+        One of two stages looks at `regions` (B, R, 4), if they are given, in place of those
+        that it proposes itself, and says where it looked: only so two networks can be compared.
+        """
 
     def picture_losses(
         self, network: nn.Module, outputs: Outputs, targets: Sequence[Targets]
@@ -79,6 +87,7 @@ class Family(Protocol):
 MODELS: dict[str, Family] = {
     "yolo": yolo,  # YOLOv3 to YOLOv12 with Ultralytics' Detect head
     "one_stage": one_stage,  # torchvision's RetinaNet and FCOS, on several backbones
+    "two_stage": two_stage,  # torchvision's Faster R-CNN, on several backbones
     "classifier": classifier,  # torchvision's, and the residual networks for CIFAR-10
 }
 

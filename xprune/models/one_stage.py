@@ -5,18 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
+from xprune.models.pyramids import mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_named,
+    coco_names,
     detection,
-    models,
+    divergence,
     settled,
 )
 
@@ -26,6 +27,8 @@ TASK: Task = "detect"
 LICENCE = "BSD-3-Clause"
 # As torchvision's own postprocessing has it.
 NMS_IOU = 0.5
+DECODER = "yolo"
+TWO_STAGES = False
 OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn")
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 RETINANET = "retinanet:"
@@ -36,7 +39,6 @@ USUAL_SIDE_PX = 640
 # Levels of the pyramid come from maps at 8, 16 and 32 pixels a place, and two coarser ones.
 STRIDE, FINEST = 32, 8
 LEAST_PX = 64
-PYRAMID_CHANNELS = 256
 ANCHORS = 9  # of each place in a RetinaNet; FCOS has one
 LOGITS, CENTRES = "head.classification_head.cls_logits.weight", "bbox_ctrness"
 
@@ -81,17 +83,14 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
             build = getattr(detection(), name)
             network = build(weights=None, weights_backbone=None, num_classes=classes)
         else:
-            pyramid = _pyramid(name.removeprefix(RETINANET))
+            pyramid = mobile_pyramid(name.removeprefix(RETINANET), coarser="convolutions")
             network = detection().RetinaNet(pyramid, classes)
     return settled(network)
 
 
 def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
     """Return torchvision's names of the classes of COCO, if there are so many."""
-    if architecture["nc"] != COCO_CLASSES:
-        return None
-    weights = detection().RetinaNet_ResNet50_FPN_Weights.DEFAULT
-    return tuple(weights.meta["categories"][1:])
+    return coco_names() if architecture["nc"] == COCO_CLASSES else None
 
 
 def classes_in(state: dict[str, Tensor]) -> int | None:
@@ -134,17 +133,21 @@ def check_size(network: nn.Module, size: tuple[int, int]) -> None:
         )
 
 
-def head_outputs(network: nn.Module, images: Tensor) -> dict[str, Any]:
+def head_outputs(
+    network: nn.Module, images: Tensor, regions: Tensor | None = None
+) -> dict[str, Any]:
     """Run the network in eval mode, up to the raw outputs of its head.
 
     Args:
         network: From `build_network`, pruned or not.
         images: (B, 3, H, W), normalised.
+        regions: Not looked at: there is one stage alone.
 
     Returns:
         scores (B, 1 + nc, A) as logits, the background's first; boxes (B, A, 4), relative to
         the anchors; of FCOS centres (B, A, 1) as logits; feats, the levels (B, C, h, w).
     """
+    del regions
     levels = list(_part(network, "backbone")(images).values())
     raw = _part(network, "head")(levels)
     outputs = {"scores": raw["cls_logits"].transpose(1, 2), "boxes": raw["bbox_regression"]}
@@ -210,11 +213,11 @@ def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
         (B,), 0 where nothing moved.
     """
     weights = wanted["scores"].sigmoid()[:, 1:].amax(1)
-    moved = _divergence(outputs["scores"], wanted["scores"]).sum((1, 2))
+    moved = divergence(outputs["scores"], wanted["scores"]).sum((1, 2))
     sides = (outputs["boxes"] - wanted["boxes"]).abs().sum(2)
     moved = moved + (weights * sides).sum(1)
     if "centres" in outputs:
-        centres = _divergence(outputs["centres"], wanted["centres"]).sum(2)
+        centres = divergence(outputs["centres"], wanted["centres"]).sum(2)
         moved = moved + (weights * centres).sum(1)
     result: Tensor = moved / (1 + weights.sum(1))
     return result
@@ -258,14 +261,6 @@ class _Decoded(nn.Module):
         )
 
 
-def _divergence(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Return the divergence of each Bernoulli variable, from logits."""
-    share = wanted.sigmoid()
-    cross = functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
-    own = functional.binary_cross_entropy_with_logits(wanted, share, reduction="none")
-    return cross - own
-
-
 def _anchors(network: nn.Module, levels: Sequence[Tensor]) -> Tensor:
     """Return the anchors (A, 4) of all places, ltrb in pixels, as the network's generator does.
 
@@ -276,33 +271,6 @@ def _anchors(network: nn.Module, levels: Sequence[Tensor]) -> Tensor:
     steps = [(height // rows, width // columns) for rows, columns in sizes]
     anchors: Tensor = torch.cat(_part(network, "anchor_generator").grid_anchors(sizes, steps))
     return anchors.to(levels[0])
-
-
-def _pyramid(backbone: str) -> nn.Module:
-    """Return a backbone with random weights and a pyramid of five levels on it."""
-    from torchvision.models.detection import backbone_utils
-    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
-
-    coarser = LastLevelP6P7(PYRAMID_CHANNELS, PYRAMID_CHANNELS)
-    given = {"weights": None, "norm_layer": nn.BatchNorm2d, "extra_blocks": coarser}
-    result: nn.Module
-    if backbone.startswith("resnet"):
-        result = backbone_utils.resnet_fpn_backbone(
-            backbone_name=backbone, trainable_layers=5, returned_layers=[2, 3, 4], **given
-        )
-    elif backbone.startswith("mobilenet"):
-        # Its stages end at 2, 4, 8, 16, 32 and 32 pixels a place.
-        result = backbone_utils.mobilenet_backbone(
-            backbone_name=backbone, fpn=True, returned_layers=[2, 3, 4], **given
-        )
-    else:
-        network = models().get_model(backbone, weights=None)
-        stages = {"stage2": "0", "stage3": "1", "stage4": "2"}
-        channels = [len(getattr(network, stage)[-1].branch2[-2].bias) * 2 for stage in stages]
-        result = backbone_utils.BackboneWithFPN(
-            network, stages, channels, PYRAMID_CHANNELS, extra_blocks=coarser
-        )
-    return result
 
 
 def _part(network: nn.Module, name: str) -> Any:

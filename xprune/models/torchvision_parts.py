@@ -4,7 +4,8 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from runtime_bench.errors import EdgeError
 
@@ -23,6 +24,20 @@ def detection() -> Any:
     from torchvision.models import detection as found
 
     return found
+
+
+def coco_names() -> tuple[str, ...]:
+    """Return the names of COCO's 90 classes; ten of them have no pictures."""
+    weights = detection().RetinaNet_ResNet50_FPN_Weights.DEFAULT
+    return tuple(weights.meta["categories"][1:])
+
+
+def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of each Bernoulli variable, from logits."""
+    share = wanted.sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
+    own = functional.binary_cross_entropy_with_logits(wanted, share, reduction="none")
+    return cross - own
 
 
 def settled(network: nn.Module) -> nn.Module:

@@ -23,6 +23,8 @@ TASK: Task = "detect"
 LICENCE = "AGPL-3.0"
 # As Ultralytics validates.
 NMS_IOU = 0.7
+DECODER = "yolo"
+TWO_STAGES = False
 USUAL_SIDE_PX = 640
 # The loss assigns each object to the 10 places that suit it best.
 LEAST_PLACES = 10
@@ -75,7 +77,9 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
     return _settled(network)
 
 
-def head_outputs(network: nn.Module, images: Tensor) -> dict[str, Any]:
+def head_outputs(
+    network: nn.Module, images: Tensor, regions: Tensor | None = None
+) -> dict[str, Any]:
     """Run the network in eval mode, up to the raw outputs of its head.
 
     Only the flag of the head itself says "training", which makes Ultralytics return what the
@@ -84,11 +88,13 @@ def head_outputs(network: nn.Module, images: Tensor) -> dict[str, Any]:
     Args:
         network: From `build_network`, pruned or not.
         images: (B, 3, H, W), RGB in [0, 1].
+        regions: Not looked at: there is one stage alone.
 
     Returns:
         boxes (B, 4 * reg_max, A), scores (B, nc, A) as logits, and feats, a list of the feature
         maps (B, C, h, w) that the head read.
     """
+    del regions
     head = _head(network)
     before = head.training
     head.training = True

@@ -46,17 +46,17 @@ def frozen_parts(network: nn.Module, frozen: Set[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def kept(network: nn.Module, parts: tuple[str, ...]) -> Iterator[Given]:
-    """Yield what parts of a network give while it runs, by name.
+def kept(network: nn.Module, parts: tuple[str, ...], pictures: int) -> Iterator[Given]:
+    """Yield what parts of a network give while it runs on some pictures, by name.
 
-    What runs twice, or gives anything but one tensor, is left out.
+    What runs twice, or gives anything but one tensor with a row a picture, is left out.
     """
     given: Given = {}
     seen: set[str] = set()
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if name in seen or not isinstance(output, Tensor):
+            if name in seen or not isinstance(output, Tensor) or len(output) != pictures:
                 given.pop(name, None)
             else:
                 given[name] = output
@@ -143,7 +143,7 @@ def common_beginning(
         run: Runs a network; tensors among what comes out are compared.
     """
     with torch.no_grad():
-        with kept(original, frozen_parts(network, frozen)) as given:
+        with kept(original, frozen_parts(network, frozen), len(images)) as given:
             run(original, images)
         alone = _tensors(run(network, images))
     leaves = {name: value.detach().requires_grad_() for name, value in given.items()}

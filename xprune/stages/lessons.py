@@ -10,7 +10,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,8 @@ class Lessons:
         known = self._known(network, views)
         assert self._begun is not None, "it is found with the first views"
         with _mixed(self.device), answering(network, self._begun.answers(known)):
-            outputs = self._forward(network, self._begun.images(known))
+            images = self._begun.images(known)
+            outputs = self._forward(network, images, known.get("regions"))
         loss: Tensor = OUTPUTS * self.family.output_distances(outputs, known).mean()
         aims = [known[f"feats.{level}"] for level in range(len(outputs["feats"]))]
         loss = loss + FEATURES * feature_distances(outputs["feats"], aims).mean()
@@ -169,7 +170,7 @@ class Lessons:
         images = images.to(self.device, memory_format=torch.channels_last)
         with _mixed(self.device):
             begun = self._beginning(network, images)
-            with kept(self.teacher, begun.parts) as given:
+            with kept(self.teacher, begun.parts, len(images)) as given:
                 wanted = self._forward(self.teacher, images)
         features = {f"feats.{n}": level for n, level in enumerate(wanted.pop("feats"))}
         batch = {**begun.to_keep(images, given), **features, **wanted}
@@ -177,18 +178,20 @@ class Lessons:
 
     def _beginning(self, network: nn.Module, images: Tensor) -> Beginning:
         if self._begun is None:
-            self._begun = common_beginning(
-                network, self.teacher, self.common, images, run=self._forward
-            )
+            regions = self._forward(self.teacher, images).get("regions")
+            run = partial(self._forward, regions=regions)
+            self._begun = common_beginning(network, self.teacher, self.common, images, run=run)
         return self._begun
 
-    def _forward(self, network: nn.Module, images: Tensor) -> Outputs:
-        """Run a network; what comes out is in 32 bits whatever it was computed in."""
-        outputs: Outputs = self.family.head_outputs(network, images)
+    def _forward(
+        self, network: nn.Module, images: Tensor, regions: Tensor | None = None
+    ) -> Outputs:
+        """Run a network; what comes out has 32 bits at least, whatever it was computed in."""
+        outputs: Outputs = self.family.head_outputs(network, images, regions)
         return {
-            name: [level.float() for level in value]
+            name: [_widened(level) for level in value]
             if isinstance(value, list)
-            else value.float()
+            else _widened(value)
             for name, value in outputs.items()
         }
 
@@ -219,6 +222,10 @@ class Lessons:
         return Targets(
             torch.from_numpy(placement.to_picture(found.boxes)), torch.from_numpy(found.labels)
         )
+
+
+def _widened(value: Tensor) -> Tensor:
+    return value if value.dtype == torch.float64 else value.float()
 
 
 def _mixed(device: torch.device) -> AbstractContextManager[object]:

@@ -166,6 +166,7 @@ def _swept(bench: Workbench, rewritten: bytes, basis: Recipe, document: Document
         session=replace(bench.session, spinning=False),
         known=dict(errors),
         on_layer=note,
+        decoder=bench.card.decoder,
     )
 
 

@@ -5,6 +5,7 @@ Each part is made when a stage first asks for it, so a stage that is already don
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -67,6 +68,7 @@ class Workbench:
         self.run = run
         self.say = say
         self.solved: tuple[object, tuple[Detector, dict[str, float]]] | None = None
+        self._regions: dict[bytes, torch.Tensor] = {}  # by the pictures' digest
 
     def check(self) -> None:
         """Raise now what would else be raised after some work; writes nothing.
@@ -136,6 +138,7 @@ class Workbench:
             stride=detector.stride,
             task=detector.task,
             preprocessing=detector.preprocessing,
+            decoder=self.family.DECODER,
             nms_iou=self.family.NMS_IOU,
             display_score=self.run.config.conf,
         )
@@ -296,8 +299,18 @@ class Workbench:
         return self.runner(model, self.base_images)
 
     def forward(self, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run a network up to the raw outputs of its head."""
-        return self.family.head_outputs(network, images)
+        """Run a network up to the raw outputs of its head.
+
+        One of two stages looks where the unpruned one does: else nothing could be compared.
+        """
+        unpruned = self.detector.network
+        if not self.family.TWO_STAGES or network is unpruned:
+            return self.family.head_outputs(network, images)
+        seen = hashlib.blake2b(images.detach().numpy().data).digest()
+        if seen not in self._regions:
+            with torch.no_grad():
+                self._regions[seen] = self.family.head_outputs(unpruned, images)["regions"]
+        return self.family.head_outputs(network, images, self._regions[seen])
 
     def results(self, network: nn.Module) -> list[torch.Tensor]:
         """Return what a network computes on one blank picture, for tracing dependence."""

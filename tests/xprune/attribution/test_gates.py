@@ -11,7 +11,7 @@ from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
 
 from tests.reference import slow_scores
-from tests.reference.toy_networks import noise, toy_losses
+from tests.reference.toy_networks import LooksTwice, noise, toy_losses
 from xprune.attribution import gates
 from xprune.attribution.gates import GateMoments, closed_gates, recorded_gates
 
@@ -203,3 +203,31 @@ def test_richer_substitutes_are_scored_on_some_pictures(
     whole = found["stage"].removal_sum
     assert torch.allclose(some.removal_sum["depthwise"], whole["depthwise"][::2])
     assert torch.allclose(some.removal_sum["linear"], whole["linear"])
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 18])
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_head_with_rows_for_each_region_is_scored_by_picture(monkeypatch, chunk, every):
+    """What plain autograd gives for each picture alone, its four rows added up."""
+    monkeypatch.setattr(gates, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(gates, "RICH_EVERY", every)
+    torch.manual_seed(0)
+    network = LooksTwice().double().eval().requires_grad_(False)
+    images = noise(3, (16, 16))
+    substitute = nn.Conv2d(6, 6, 1).double().requires_grad_(False)
+    choices = {"head.conv": {"depthwise": substitute, "zero": nn.Identity()}}
+
+    with recorded_gates(network, choices) as moments:
+        losses = network(images).square().sum(1)
+        moments.pictures = len(losses)
+        losses.sum().backward()
+
+    found = moments["head.conv"]
+    calls = slow_scores.calls(
+        network, "head.conv", images, lambda image, number: network(image).square().sum()
+    )
+    assert calls[0][0].y.shape[0] == 4
+    assert found.elements == calls[0][0].y.numel()
+    assert found.activation_abs.tolist() == pytest.approx(slow_scores.grad_act(calls))
+    wanted = slow_scores.removal(calls, substitute)[::every]
+    assert found.removal_abs["depthwise"].tolist() == pytest.approx(wanted)

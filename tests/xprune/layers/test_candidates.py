@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.reference.toy_networks import noise, tiny_yolo, toy
+from tests.reference.toy_networks import LooksTwice, noise, tiny_yolo, toy
 from xprune.layers.candidates import Candidate, count_macs, find_candidates, nearest_ancestor
 from xprune.models import yolo
 
@@ -127,7 +127,12 @@ def test_plain_convolutions_are_marked(found):
     assert marked == {n for n, m in network.named_modules() if type(m) is nn.Conv2d}
 
 
-@pytest.mark.parametrize("build", [toy, tiny_yolo], ids=["toy", "yolo"])
+def looks_twice() -> nn.Module:
+    """With rows for each region in its head."""
+    return LooksTwice().eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("build", [toy, tiny_yolo, looks_twice], ids=["toy", "yolo", "twice"])
 def test_macs_are_half_of_what_pytorch_counts(build):
     """Each candidate's multiply-adds, and the network's, are PyTorch's FLOPs over two."""
     network = build()

@@ -47,7 +47,7 @@ def test_outputs_and_gradients_are_those_of_a_network_that_ran_alone():
     wanted = {n: w.grad.clone() for n, w in cut.named_parameters() if w.grad is not None}
     cut.zero_grad()
 
-    with torch.no_grad(), kept(original, frozen_parts(cut, frozen)) as given:
+    with torch.no_grad(), kept(original, frozen_parts(cut, frozen), 2) as given:
         original(images)
     with answering(cut, given):
         shared = cut(images)
@@ -66,7 +66,18 @@ def test_what_runs_twice_gives_nothing():
     layer = nn.Linear(2, 2)
     network = nn.Sequential(layer, nn.ReLU(), layer)
 
-    with kept(network, ("0",)) as given:
+    with kept(network, ("0",), 1) as given:
         network(torch.rand(1, 2))
 
     assert given == {}
+
+
+def test_what_has_no_row_a_picture_gives_nothing():
+    """The head of a two-stage detector has one for each region."""
+    network = nn.Sequential(nn.Linear(3, 3), nn.Unflatten(1, (3, 1)), nn.Flatten(0, 1))
+    network.append(nn.Linear(1, 1))
+
+    with kept(network, ("0", "3"), 2) as given:
+        network(torch.rand(2, 3))
+
+    assert set(given) == {"0"}

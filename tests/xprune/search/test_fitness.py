@@ -8,8 +8,10 @@ import math
 import pytest
 import torch
 
+from tests.reference.toy_networks import LooksTwice
 from tests.xprune.search.conftest import FITTED, Trial
 from xprune.layers import replay as replay_module
+from xprune.layers.candidates import find_candidates
 from xprune.layers.replay import Player, Replay
 from xprune.pruning.knapsack import Option
 
@@ -83,6 +85,19 @@ def test_a_played_network_gives_what_it_gave_for_any_slice(trial: Trial):
         assert torch.allclose(played, trial.network(trial.images[part]), rtol=1e-9)
     with pytest.raises(AssertionError):
         replay.run(playing, trial.images[1:3].clone())
+
+
+def test_a_head_is_played_for_all_regions_of_its_pictures():
+    """It has several rows for each picture; those of the slice that runs come back."""
+    torch.manual_seed(0)
+    network, images = LooksTwice().eval().requires_grad_(False), torch.rand(5, 3, 16, 16)
+    candidates = find_candidates(network, lambda: network(images[:1]))
+    replay = Replay(network, candidates, images, lambda net, x: net(x))
+
+    playing = replay.playing(network, ["head"])
+
+    assert len(replay.records["head"]) == 4 * len(images)
+    assert torch.equal(replay.run(playing, images[2:4]), network(images)[2:4])
 
 
 def test_records_that_are_too_large_are_not_kept(trial: Trial, monkeypatch):

@@ -1,0 +1,208 @@
+"""Faster R-CNN proposes, finds and loses what torchvision's own modules do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from runtime_bench.errors import EdgeError
+from xprune.models import two_stage
+from xprune.models.families import check_architecture, find_architecture
+from xprune.models.targets import Targets
+
+SIZE = (96, 128)
+SMALL = ("fasterrcnn:shufflenet_v2_x0_5", "fasterrcnn:mobilenet_v2")
+LARGE = tuple(name for name in two_stage.NAMES if name not in SMALL)
+CLASSES = 3
+# So that of thousands of anchors no two score the same to the last bit.
+WIDE = (SMALL[0], "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_mobilenet_v3_large_fpn")
+SPREAD = dict.fromkeys(WIDE, 1e5)
+
+
+def built(name: str) -> nn.Module:
+    """A network whose scores are not all alike, and whose transform leaves inputs alone."""
+    network = two_stage.build_network({"family": "two_stage", "name": name, "nc": CLASSES})
+    generator = torch.Generator().manual_seed(7)
+    sizes = {"rpn.head.cls_logits": SPREAD.get(name, 1.0) * 0.01, "cls_score": 0.02}
+    for path, module in network.named_modules():
+        for key, size in {**sizes, "bbox_pred": 0.01}.items():
+            if path.endswith(key):
+                noise = torch.randn(module.weight.shape, generator=generator)
+                module.weight.data += size * noise
+    network.transform = GeneralizedRCNNTransform(
+        min(SIZE), max(SIZE), [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], size_divisible=1
+    )
+    return network.eval()
+
+
+def inputs(count: int) -> Tensor:
+    """Noise, normalised."""
+    return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(2))
+
+
+EVERY = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_finds_what_torchvision_finds(name: str):
+    """Before any is suppressed: the same boxes, scores and classes as torchvision's forward."""
+    network = built(name)
+    images = inputs(2)
+    heads = network.roi_heads
+    heads.score_thresh, heads.nms_thresh, heads.detections_per_img = 0.01, 1.1, 100_000
+    with torch.no_grad():
+        raw = two_stage.decoded(network)(images)
+        theirs = network(list(images))
+
+    for one, expected in zip(raw, theirs, strict=True):
+        boxes = one[4 : 4 + 4 * CLASSES].T.reshape(-1, CLASSES, 4)
+        scores = one[-CLASSES:].T
+        places, labels = (scores > heads.score_thresh).nonzero(as_tuple=True)
+        ours = rows(scores[places, labels], boxes[places, labels], labels + 1)
+        wanted = rows(*(expected[key] for key in ("scores", "boxes", "labels")))
+        assert len(ours) == len(wanted) > 10
+        # Equal scores may come in any order.
+        apart = torch.cdist(ours, wanted)
+        assert apart.amin(0).max() < 0.01
+        assert apart.amin(1).max() < 0.01
+
+
+def rows(scores: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
+    """Return (N, 6), in units in which a hundredth is little."""
+    return torch.cat((scores[:, None] * 100, boxes, labels[:, None] * 100.0), 1).double()
+
+
+@pytest.mark.parametrize("name", [SMALL[0], "fasterrcnn_resnet50_fpn"])
+def test_it_proposes_what_torchvision_proposes(name: str):
+    """The same regions in the same order; what is missing at the end has no size."""
+    network = built(name)
+    images = inputs(2)
+    with torch.no_grad():
+        regions = two_stage.decoded(network)(images)[:, :4].transpose(1, 2)
+        levels = network.backbone(images)
+        theirs, _ = network.rpn(ImageList(images, [SIZE] * 2), levels)
+
+    for ours, wanted in zip(regions, theirs, strict=True):
+        torch.testing.assert_close(ours[: len(wanted)], wanted)
+        assert not ours[len(wanted) :].any()
+
+
+@pytest.mark.parametrize("name", [SMALL[0], pytest.param(LARGE[0], marks=pytest.mark.slow)])
+def test_it_loses_what_torchvision_loses(name: str, monkeypatch: pytest.MonkeyPatch):
+    """The sum of the losses of its own forward in training, picture by picture.
+
+    With the same samples, as many proposals, and no target added to them.
+    """
+    network = built(name)
+    images = inputs(2)
+    targets = [
+        Targets(torch.tensor([[8.0, 8.0, 60.0, 70.0], [30, 20, 90, 80]]), torch.tensor([0, 2])),
+        Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
+    ]
+
+    outputs = two_stage.head_outputs(network, images)
+    losses = two_stage.picture_losses(network, outputs, targets)
+    again = two_stage.picture_losses(network, outputs, targets)
+
+    monkeypatch.setattr(
+        network.roi_heads, "add_gt_proposals", lambda proposals, boxes: proposals
+    )
+    counts = {"training": two_stage.LOOKED_AT, "testing": two_stage.LOOKED_AT}
+    before = network.rpn._pre_nms_top_n["testing"]
+    monkeypatch.setattr(network.rpn, "_post_nms_top_n", counts)
+    monkeypatch.setattr(network.rpn, "_pre_nms_top_n", dict.fromkeys(counts, before))
+    for module in (network, network.rpn, network.roi_heads):
+        module.training = True  # of these alone: batch norms stay frozen
+    for image, target, loss in zip(images, targets, losses, strict=True):
+        wanted = {"boxes": target.boxes, "labels": target.labels + 1}
+        torch.manual_seed(two_stage.SEED)
+        theirs = network([image], [wanted])
+        torch.testing.assert_close(loss, sum(theirs.values()))
+    assert torch.equal(losses, again)
+    assert two_stage.batch_loss(network, outputs, targets) == losses.mean()
+
+
+def test_losing_draws_nothing_from_anybody_else():
+    """The global random state is as it was."""
+    network = built(SMALL[0])
+    outputs = two_stage.head_outputs(network, inputs(1))
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+
+    torch.manual_seed(5)
+    two_stage.picture_losses(network, outputs, [Targets(torch.zeros(0, 4), torch.zeros(0))])
+
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_nothing_moved_is_no_distance():
+    """And any change of either stage is one."""
+    network = built(SMALL[0])
+    with torch.no_grad():
+        outputs = two_stage.head_outputs(network, inputs(2))
+
+    assert two_stage.output_distances(outputs, outputs).abs().max() < 1e-6
+    for part in ("objectness", "deltas", "scores", "boxes"):
+        noise = torch.randn(outputs[part].shape, generator=torch.Generator().manual_seed(1))
+        other = {**outputs, part: outputs[part] + 0.1 * noise}
+        assert (two_stage.output_divergences(other, outputs) > 0).all(), part
+
+
+def test_another_network_looks_where_it_is_told():
+    """Only so what two networks see can be compared."""
+    network, other = built(SMALL[0]), built(SMALL[1])
+    with torch.no_grad():
+        wanted = two_stage.head_outputs(network, inputs(2))
+        found = two_stage.head_outputs(other, inputs(2), wanted["regions"])
+        alone = two_stage.head_outputs(other, inputs(2))
+
+    assert torch.equal(found["regions"], wanted["regions"])
+    assert not torch.equal(alone["regions"], wanted["regions"])
+    assert two_stage.output_distances(found, wanted).isfinite().all()
+    with pytest.raises(AssertionError, match="two regions"):
+        two_stage.output_distances(alone, wanted)
+
+
+def test_gradients_reach_both_stages():
+    """Of the loss, at a layer of the first, of the pyramid, and of the second."""
+    network = built(SMALL[0])
+    seen = []
+    for name in ("rpn.head.conv", "backbone.fpn.layer_blocks.0", "roi_heads.box_head.fc7"):
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, output: seen.append(output)
+        )
+    images = inputs(1).requires_grad_()
+    box = torch.tensor([[8.0, 8.0, 60.0, 70.0]])
+
+    outputs = two_stage.head_outputs(network, images)
+    loss = two_stage.picture_losses(network, outputs, [Targets(box, torch.tensor([1]))]).sum()
+    gradients = torch.autograd.grad(loss, seen)
+
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def test_classes_are_counted_without_the_background():
+    """By the last layer of the classes."""
+    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 5})
+
+    assert two_stage.classes_in(network.state_dict()) == 5
+    assert two_stage.classes_in({}) is None
+
+
+def test_names_are_those_of_torchvision():
+    """COCO's, with the gaps that its numbers have; nobody's for another number."""
+    names = two_stage.class_names(find_architecture("fasterrcnn_resnet50_fpn"))
+
+    assert names is not None
+    assert (len(names), names[0], names[-1]) == (90, "person", "toothbrush")
+    assert two_stage.class_names({"nc": 4}) is None
+
+
+@pytest.mark.parametrize("raw", [{"name": "fasterrcnn:../x", "nc": 3}, {"name": 3, "nc": 3}])
+def test_what_is_not_known_is_not_built(raw: dict):
+    """One line."""
+    with pytest.raises(EdgeError, match="no detector is called"):
+        check_architecture({"family": "two_stage", **raw}, where="a file")
