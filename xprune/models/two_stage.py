@@ -11,6 +11,7 @@ from exporters.card import Preprocessing
 from exporters.heads.regions import pool_regions
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
+from xprune.models.box_head import use_maps
 from xprune.models.proposals import best, cut, grid, proposed
 from xprune.models.pyramids import mobile_pyramid
 from xprune.models.targets import Targets
@@ -82,7 +83,8 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
     """Build the network of an architecture, with random weights drawn from `seed`.
 
     Returns:
-        torchvision's module in eval mode; its `transform`, which resizes, is never run. No
+        torchvision's module in eval mode, its box head exchanged for one that computes the
+        same (`box_head`); its `transform`, which resizes, is never run. No
         parameter asks for a gradient, no activation works in place, and the global random
         state is left as it was.
 
@@ -98,6 +100,7 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
             network = build(weights=None, weights_backbone=None, num_classes=classes)
         else:
             network = _on_backbone(name.removeprefix(FASTERRCNN), classes)
+        use_maps(network)
     return settled(network)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from runtime_bench.errors import EdgeError
+from xprune.layers.candidates import find_candidates
+from xprune.layers.substitutes import applicable
 from xprune.models import two_stage
 from xprune.models.families import check_architecture, find_architecture
 from xprune.models.targets import Targets
@@ -164,6 +167,34 @@ def test_another_network_looks_where_it_is_told():
     assert two_stage.output_distances(found, wanted).isfinite().all()
     with pytest.raises(AssertionError, match="two regions"):
         two_stage.output_distances(alone, wanted)
+
+
+def test_the_box_head_is_torchvisions():
+    """The same weights by the same names, and the same features, as a map of one pixel."""
+    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
+    theirs = TwoMLPHead(256 * 7 * 7, 1024)
+    theirs.load_state_dict(network.roi_heads.box_head.state_dict())
+    seen = torch.randn(5, 256, 7, 7, generator=torch.Generator().manual_seed(1))
+
+    found = network.roi_heads.box_head(seen)
+
+    assert found.shape == (5, 1024, 1, 1)
+    torch.testing.assert_close(found.flatten(1), theirs(seen))
+
+
+def test_both_stages_can_be_pruned():
+    """Layers of the pyramid, of the first stage, and both linear layers of the box head."""
+    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
+    image = torch.zeros(1, 3, *SIZE)
+
+    found = find_candidates(network, lambda: two_stage.head_outputs(network, image))
+
+    by_name = {candidate.name: candidate for candidate in found}
+    fc6, fc7 = (by_name[f"roi_heads.box_head.{name}"] for name in ("fc6", "fc7"))
+    assert fc6.macs == two_stage.LOOKED_AT * 256 * 7 * 7 * 1024
+    assert applicable(fc6) == ("linear",)
+    assert applicable(fc7)[:2] == ("identity", "affine")
+    assert {"backbone.fpn.layer_blocks.0", "rpn.head.conv"} <= set(by_name)
 
 
 def test_gradients_reach_both_stages():
