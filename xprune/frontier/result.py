@@ -9,10 +9,10 @@ from typing import Any
 from exporters.metadata import package_version
 from runtime_bench.artifact.manifest import MODEL_FILE, read_manifest
 from runtime_bench.machine.description import describe_machine
+from xprune.contest.scoring import Scorer
+from xprune.contest.timing import Timed, time_all
 from xprune.frontier.arms import Arm, Made
 from xprune.frontier.ground import Ground
-from xprune.frontier.scoring import Scorer
-from xprune.frontier.timing import Timed, time_all
 from xprune.summary import FIGURES, figures_of
 
 FORMAT = "xprune-edge frontier"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runtime_bench.runtime.settings import SessionSettings
-from xprune.frontier import timing
-from xprune.frontier.timing import Timed, time_all
+from xprune.contest import timing
+from xprune.contest.timing import Timed, time_all
 
 
 class Work:
