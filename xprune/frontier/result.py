@@ -58,7 +58,7 @@ def measure_arms(
     ground.say(f"Timing {1 + len(made)} artifacts in turn")
     timed = time_all(
         ground.folder,
-        ground.runner(ground.base, bench.size),
+        lambda: ground.runner(ground.base, bench.size),
         {
             sha256_of_model(one): lambda one=one: ground.runner(one.artifact, one.imgsz)  # type: ignore[misc]
             for one in made
