@@ -33,8 +33,6 @@ SEEDS_FOLDER = "seeds"
 PLAIN_SUBSTITUTE, PLAIN_CRITERION = "zero", "grad_act"
 # What a workbench of other pictures takes over, and what one of the same pictures does.
 SHARED = ("detector", "candidates")
-# Families that suppress boxes in the middle of the network, so that it cannot be left out.
-NMS_INSIDE = ("two_stage",)
 SHARED_BY_SEED = (*SHARED, "sets", "calibration", "targets")
 
 
@@ -98,6 +96,11 @@ class Ground:
         """The artifact that all others are compared with: unpruned, in our plain export."""
         return self.ship(self.bench.detector.network, self.folder / BASE_FOLDER / "artifact")
 
+    @property
+    def leaves_nms_out(self) -> bool:
+        """Whether artifacts end before NMS, so that it is not timed."""
+        return self.bench.detector.task == "detect"
+
     def ship(self, network: nn.Module, folder: Path) -> Path:
         """Write a network's artifact, the same way for all; one that is intact stays.
 
@@ -111,7 +114,7 @@ class Ground:
                 folder=folder,
                 card=bench.card,
                 size=bench.size,
-                raw=bench.detector.task == "detect" and bench.detector.family not in NMS_INSIDE,
+                raw=self.leaves_nms_out,
                 pictures=bench.probe_pictures(),
                 provenance={"weights_sha256": bench.detector.weights_sha256},
             )

@@ -51,7 +51,7 @@ def measured(ground: Ground, made: Sequence[Made]) -> dict[str, Any]:
         "ranks": list(_ranks(ground)),
         "choices": list(_choices(made, len(convolutions), _bypassable(ground))),
         "repeats": list(_repeats(made)),
-        "timed": {"rounds": timed.rounds},
+        "timed": {"rounds": timed.rounds, "without_nms": ground.leaves_nms_out},
         "data": _data(ground),
     }
 

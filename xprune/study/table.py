@@ -91,7 +91,8 @@ def facts_of(architecture: Mapping[str, Any]) -> str:
         f"multiply-adds, {architecture['convolutions']} convolutions, of which "
         f"{architecture['bypassable']} keep their shape and can be bypassed. Scored on "
         f"{pictures} of {data['pool']} pictures against {data['targets']}; "
-        f"{len(data['test'])} others test. {architecture['timed']['rounds']} rounds of timing."
+        f"{len(data['test'])} others test. {architecture['timed']['rounds']} rounds of "
+        f"timing{', without NMS' if architecture['timed']['without_nms'] else ''}."
     )
 
 
@@ -113,7 +114,8 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     study = content["study"]
     return [
         "zeroed: all weights of the chosen convolutions are 0 and the layers stay, as in the "
-        "seed paper's experiments; removed: they are bypassed, without any refit; ours: layers "
+        "seed paper's experiments; removed: they are bypassed, their normalisations stay, and "
+        "nothing is refitted; ours: layers "
         f"by {study['own_criterion']}, in their place '{study['own_substitute']}', solved, and "
         "what follows refitted. No rewrites and no training in any.",
         "The ratio is of all convolutions, rounded up. Zeroing chooses among all of them, "
@@ -121,9 +123,9 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
         "may be a block of several convolutions.",
         "Latencies are shares of the unpruned network's: all artifacts of an architecture are "
         "timed in turn in one run, opened anew four times, since where a session lies in "
-        "memory matters; detectors without NMS, which takes the longer the more boxes there "
-        "are. Figures are medians over seeds, an interval covers the 95 % intervals of all "
-        "seeds. Parameters and MACs are shares too, zeros counted.",
+        "memory matters; detectors without the NMS at their end, which takes the longer the "
+        "more boxes there are. Figures are medians over seeds, an interval covers "
+        "the 95 % intervals of all seeds. Parameters and MACs are shares too, zeros counted.",
         f"“{NAMES['same_answers']}”, of trained networks without labelled pictures, is not "
         "accuracy: the share of pictures that get the unpruned network's class, or the AP of "
         "boxes against its own.",

@@ -61,7 +61,7 @@ def architecture(name: str, arms: list[dict[str, Any]], **more: Any) -> dict[str
         "ranks": [],
         "choices": [],
         "repeats": [],
-        "timed": {"rounds": 50},
+        "timed": {"rounds": 50, "without_nms": False},
         "data": {
             "test": ["a"] * 8,
             "pool": 90,
