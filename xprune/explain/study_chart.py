@@ -90,7 +90,8 @@ def study_plot(figures: Sequence[ArmFigure], *, name: str) -> StudyPlot | None:
     """
     if not figures:
         return None
-    across = linear_scale([1.0, *(figure.value for figure in figures)], margin=0.06)
+    ends = [end for figure in figures for end in figure.interval]
+    across = linear_scale([1.0, *ends], margin=0.04)
     styles = _styles(figures)
     lines: list[PlaceLine] = []
     top = 0
