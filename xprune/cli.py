@@ -13,6 +13,7 @@ from runtime_bench.errors import UsageError
 from xprune.extra import need_prune_extra
 from xprune.frontier.cli import frontier
 from xprune.options import MODEL_OPTIONS, RUN_OPTIONS, with_options
+from xprune.study.cli import study
 
 if TYPE_CHECKING:
     from xprune.run_folder import RunFolder
@@ -251,6 +252,7 @@ def latency_table(
 
 
 main.add_command(frontier)
+main.add_command(study)
 
 
 def _workbench_of(source: str, options: dict[str, Any]) -> Workbench:

@@ -246,21 +246,36 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: If it is missing or is not TOML.
     """
-    if sys.version_info < (3, 11):
-        raise UsageError("--config needs Python 3.11 or newer; give the options themselves")
-    import tomllib
-
-    try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; check --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    options = read_toml(path, given_as="--config")
     for name in SIZES:
         if isinstance(options.get(name), int | str):
             with contextlib.suppress(UsageError):  # said later, with all that is wrong
                 options[name] = parse_imgsz(str(options[name]))
     return options
+
+
+def read_toml(path: Path, *, given_as: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Args:
+        path: The file.
+        given_as: What the command calls it.
+
+    Raises:
+        UsageError: If it is missing or is not TOML.
+    """
+    if sys.version_info < (3, 11):
+        raise UsageError(f"{given_as} needs Python 3.11 or newer; give the options themselves")
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}; check {given_as}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
 
 
 def parse_imgsz(text: str) -> tuple[int, int] | Literal["auto"]:

@@ -16,6 +16,7 @@ COMMANDS = (
     "export",
     "layers",
     "frontier",
+    "study",
     "bench",
     "predict",
     "inspect",

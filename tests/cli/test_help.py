@@ -21,6 +21,7 @@ def test_there_are_all_commands() -> None:
     """What the README promises is there."""
     stages = {"prune-export", "attribute", "plan", "prune", "recover", "export", "bench"}
     others = {"predict", "layers", "inspect", "doctor", "latency-table", "time", "frontier"}
+    others |= {"study"}
 
     assert stages | others | {"compare", "gate", "score"} == set(COMMANDS)
 

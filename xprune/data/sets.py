@@ -79,6 +79,19 @@ def class_names(data: str, labelled: Callable[[], Dataset]) -> tuple[str, ...]:
     return CLASS_NAMES if data == BUILTIN else labelled().names
 
 
+def read_test(request: PictureRequest, *, scenes: Path) -> Dataset:
+    """Read the pictures to test on, labelled or not, neither decoded nor matched yet.
+
+    Args:
+        request: What is asked for.
+        scenes: A folder for the built-in scenes, where `builtin` is asked for.
+
+    Raises:
+        EdgeError: If the data is faulty.
+    """
+    return _read(request, request.data, scenes / "test")
+
+
 def read_labelled(request: PictureRequest, *, scenes: Path) -> Dataset:
     """Read the labelled pictures of a run, neither decoded nor matched yet.
 
@@ -89,7 +102,7 @@ def read_labelled(request: PictureRequest, *, scenes: Path) -> Dataset:
     Raises:
         EdgeError: If the data is faulty or has no labels.
     """
-    dataset = _read(request, request.data, scenes / "test")
+    dataset = read_test(request, scenes=scenes)
     if not dataset.labelled:
         raise EdgeError(
             f"{request.data}: pictures without labels cannot test; give labelled --data, and "
@@ -119,6 +132,37 @@ def split_and_match(
         EdgeError: If data is faulty or too few, nothing is labelled, a class is not the
             detector's, or the same picture would both test and be scored on.
     """
+    drawn = split_pictures(request, test, scenes=scenes)
+    test, calibration = drawn.test, drawn.calibration
+    # Labels before pictures, since decoding all of them may take minutes.
+    test = match_classes(test, names, task=task)
+    if not any(len(picture.boxes) for picture in test.pictures):
+        raise EdgeError(
+            f"{request.data}: no box is labelled on the {len(test.pictures)} test pictures, so "
+            "there is no AP to measure; give data with boxes, or more --images"
+        )
+    calibration = _labels_if_matching(calibration, names, task)
+    return PictureSets(
+        test=verify_pictures(test, skip_bad=request.skip_bad),
+        calibration=verify_pictures(calibration, skip_bad=request.skip_bad),
+        spare=drawn.spare,
+    )
+
+
+def split_pictures(request: PictureRequest, test: Dataset, *, scenes: Path) -> PictureSets:
+    """Split the pictures of a run as `split_and_match` does; labels need not fit, nor be there.
+
+    Args:
+        request: What the run asks for.
+        test: What was read from its data.
+        scenes: A folder for the built-in scenes, where `builtin` is asked for.
+
+    Returns:
+        Pictures that are neither decoded nor matched.
+
+    Raises:
+        EdgeError: If they are too few, or the same picture would both test and be scored on.
+    """
     if request.calibration is None and request.data == BUILTIN:
         request = replace(request, calibration=BUILTIN)
     if request.calibration is None:
@@ -131,19 +175,7 @@ def split_and_match(
         )
         if request.test_count is not None:
             test, _ = _some_and_rest(test, request.test_count, request.seed, option="--images")
-    # Labels before pictures, since decoding all of them may take minutes.
-    test = match_classes(test, names, task=task)
-    if not any(len(picture.boxes) for picture in test.pictures):
-        raise EdgeError(
-            f"{request.data}: no box is labelled on the {len(test.pictures)} test pictures, so "
-            "there is no AP to measure; give data with boxes, or more --images"
-        )
-    calibration = _labels_if_matching(calibration, names, task)
-    return PictureSets(
-        test=verify_pictures(test, skip_bad=request.skip_bad),
-        calibration=verify_pictures(calibration, skip_bad=request.skip_bad),
-        spare=spare,
-    )
+    return PictureSets(test, calibration, spare)
 
 
 def recovery_set(

@@ -1,20 +1,14 @@
-"""A control: the weights of chosen convolutions are zeroed, and nothing is cut.
-
-Zeroing alone is what some pruning methods stop at; a graph with zeros in it takes as long.
-"""
+"""A control: the weights of chosen convolutions are zeroed, and nothing is cut."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from xprune.frontier.arms import Made, Method, folder_name
 from xprune.frontier.ground import Ground
 from xprune.frontier.line import RUN_FOLDER, plan_of, run_line
+from xprune.layers.zeroed import zeroed
 from xprune.stages.plan import PLAN_FILE
 
 
@@ -42,16 +36,3 @@ def zeroed_method(label: str, *, like: str, **options: Any) -> Method:
         return [Made(artifact=artifact, imgsz=bench.size, removed=removed)]
 
     return Method(label, build, facts=options)
-
-
-def zeroed(network: nn.Module, layers: list[str]) -> nn.Module:
-    """Return a copy of a network in which all convolutions in `layers` weigh nothing."""
-    changed = copy.deepcopy(network)
-    with torch.no_grad():
-        for layer in layers:
-            for module in changed.get_submodule(layer).modules():
-                if isinstance(module, nn.Conv2d):
-                    module.weight.zero_()
-                    if module.bias is not None:
-                        module.bias.zero_()
-    return changed

@@ -9,10 +9,10 @@ from typing import Any
 from exporters.metadata import package_version
 from runtime_bench.artifact.manifest import MODEL_FILE, read_manifest
 from runtime_bench.machine.description import describe_machine
+from xprune.contest.scoring import Scorer
+from xprune.contest.timing import Timed, time_all
 from xprune.frontier.arms import Arm, Made
 from xprune.frontier.ground import Ground
-from xprune.frontier.scoring import Scorer
-from xprune.frontier.timing import Timed, time_all
 from xprune.summary import FIGURES, figures_of
 
 FORMAT = "xprune-edge frontier"
@@ -58,7 +58,7 @@ def measure_arms(
     ground.say(f"Timing {1 + len(made)} artifacts in turn")
     timed = time_all(
         ground.folder,
-        ground.runner(ground.base, bench.size),
+        lambda: ground.runner(ground.base, bench.size),
         {
             sha256_of_model(one): lambda one=one: ground.runner(one.artifact, one.imgsz)  # type: ignore[misc]
             for one in made

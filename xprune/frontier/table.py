@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xprune.explain.markdown import markdown_table, plain
 from xprune.frontier.result import by_budget, figure_in
 
 # Columns of the terminal, by their places in the header.
@@ -56,7 +57,7 @@ def markdown_of(content: Mapping[str, Any]) -> str:
     base = content["base"]
     key, name = figure_in(content)
     lines = [
-        f"# Frontier of {_plain(base['model'])}",
+        f"# Frontier of {plain(base['model'])}",
         "",
         f"Unpruned, in plain export: {name} {base[key]:.4f} "
         f"({_span(base[f'{key}_interval'])}), {base['latency_s'] * 1000:.2f} ms at "
@@ -64,16 +65,16 @@ def markdown_of(content: Mapping[str, Any]) -> str:
         f"{name} is of {content['data']['test']} test pictures, its interval over pictures. A "
         "latency that is off is more than 2 % away from its budget.",
         "",
-        _table(header_of(content), rows_of(content)),
+        markdown_table(header_of(content), rows_of(content)),
         "",
-        *(f"- {_plain(line)}" for line in errors_of(content)),
+        *(f"- {plain(line)}" for line in errors_of(content)),
     ]
     if content["differences"]:
         lines += [
             "",
             "By how much ours is better, on the same pictures:",
             "",
-            _table(
+            markdown_table(
                 ("budget", "ours", "against", name, "95 %"),
                 differences_of(content),
             ),
@@ -138,19 +139,9 @@ def _difference(entry: Mapping[str, Any], key: str) -> list[str]:
     ]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
-
-
 def _span(ends: Sequence[float], *, sign: str = "") -> str:
     return (" to " if sign else "–").join(f"{end:{sign}.3f}" for end in ends)
 
 
 def _size(imgsz: Sequence[int]) -> str:
     return "x".join(map(str, imgsz))
-
-
-def _plain(text: object) -> str:
-    """Return a text that cannot end a cell of a Markdown table or be read as HTML."""
-    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

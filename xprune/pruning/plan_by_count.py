@@ -34,13 +34,13 @@ def plan_by_count(
     pool = [
         candidate
         for candidate in scores.candidates
-        if _counted(candidate, substitute) and is_scored(candidate, criterion)
+        if counted(candidate, substitute) and is_scored(candidate, criterion)
     ]
     if asked.fraction is not None:
         pool = [candidate for candidate in pool if candidate.convolution]
-    count = _wanted_count(scores, asked)
+    count = wanted_count(scores.candidates, asked)
     best = sorted(
-        (_cheapest(scores, candidate, criterion, substitute) for candidate in pool),
+        (cheapest(scores, candidate, criterion, substitute) for candidate in pool),
         key=lambda option: option.cost,
     )
     chosen = _lowest(best, count)
@@ -78,22 +78,24 @@ def _most(options: Sequence[Option]) -> int:
     return sum(not any(other.startswith(f"{layer}.") for other in layers) for layer in layers)
 
 
-def _wanted_count(scores: Scores, asked: Request) -> int:
+def wanted_count(candidates: Sequence[Candidate], asked: Request) -> int:
+    """Return how many layers are asked for; a share of the convolutions is rounded up."""
     if asked.fraction is None:
         return asked.layers or 0
-    convolutions = sum(candidate.convolution for candidate in scores.candidates)
+    convolutions = sum(candidate.convolution for candidate in candidates)
     return math.ceil(asked.fraction * convolutions - 1e-9)  # 0.07 * 100 is above 7
 
 
-def _cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
+def cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: str) -> Option:
+    """Return the substitute of least score; see `plan_by_count`, and `counted` that has any."""
     options = [
         Option(candidate.name, name, score_of(scores, candidate, criterion, name), 0.0)
-        for name in _counted(candidate, substitute)
+        for name in counted(candidate, substitute)
     ]
     return min(options, key=lambda option: option.cost)
 
 
-def _counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
+def counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
     """Return the substitutes that count as a layer gone; of `auto` the richer ones do not."""
     names = applicable(candidate, substitute)
     return tuple(n for n in names if n in REMOVED) if substitute == "auto" else names

@@ -10,7 +10,7 @@ import pytest
 
 from runtime_bench.errors import EdgeError
 from tests.cli.commands import write_tiny_yaml
-from xprune.frontier import timing
+from xprune.contest import timing
 from xprune.frontier.arms import Made, Method
 from xprune.frontier.ground import Ground
 from xprune.frontier.settings import FrontierSettings

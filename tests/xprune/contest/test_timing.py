@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtime_bench.runtime.settings import SessionSettings
-from xprune.frontier import timing
-from xprune.frontier.timing import Timed, time_all
+from xprune.contest import timing
+from xprune.contest.timing import Timed, time_all
 
 
 class Work:
@@ -35,7 +36,7 @@ def timed(folder: Path, base: Work, others: dict[str, Work]) -> Timed:
     """Time on one thread."""
     return time_all(
         folder,
-        base,
+        lambda: base,
         {name: lambda work=work: work for name, work in others.items()},  # type: ignore[misc]
         base_sha256="base",
         session=SessionSettings(threads=1),
@@ -89,3 +90,26 @@ def test_another_machine_times_anew(tmp_path: Path) -> None:
     timed(tmp_path, Work(10), {"a": other})
 
     assert other.calls > 0
+
+
+def test_several_openings_take_the_rounds_together(tmp_path: Path) -> None:
+    """Each begins with another one; their medians all lie in the interval."""
+    opened: list[str] = []
+
+    def opener(name: str, work: Work) -> Callable[[], Work]:
+        return lambda: opened.append(name) or work  # type: ignore[func-returns-value]
+
+    found = time_all(
+        tmp_path,
+        opener("base", Work(10_000)),
+        {"a": opener("a", Work(20_000))},
+        base_sha256="base",
+        session=SessionSettings(threads=1),
+        seed=0,
+        openings=2,
+    )
+
+    assert opened == ["base", "a", "a", "base"]
+    assert found.rounds >= 5
+    low, high = found.intervals["a"]
+    assert low <= found.ratios["a"] <= high

@@ -1,11 +1,11 @@
-"""The control: weights are zeroed, nothing is cut."""
+"""Weights are zeroed, nothing is cut."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from xprune.frontier.control import zeroed
+from xprune.layers.zeroed import zeroed
 
 
 def test_the_convolutions_of_the_chosen_layers_weigh_nothing() -> None:

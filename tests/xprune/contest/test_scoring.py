@@ -12,7 +12,7 @@ from runtime_bench.data.dataset import Dataset
 from runtime_bench.runtime.settings import SessionSettings
 from tests.reference.tiny_models import NAMES, write_classifier
 from tests.runtime_bench.accuracy.test_predictions import red_picture
-from xprune.frontier.scoring import Scorer
+from xprune.contest.scoring import Scorer
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_was_matched_is_read_again(
     (kept,) = (tmp_path / "matches").iterdir()
 
     with monkeypatch.context() as patch:
-        patch.setattr("xprune.frontier.scoring.detect_all", None)
+        patch.setattr("xprune.contest.scoring.detect_all", None)
         assert scorer(tmp_path, dataset).accuracy(artifact) == first
     kept.write_bytes(kept.read_bytes()[:40])
 
@@ -84,5 +84,5 @@ def test_a_classifier_is_scored_by_its_best_class(tmp_path: Path, dataset: Datas
     assert scored.interval(artifact) == pytest.approx(tuple(expected), abs=0.05)
     assert scored.difference(artifact, artifact) == (0.0, (0.0, 0.0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xprune.frontier.scoring.detect_all", None)
+        patch.setattr("xprune.contest.scoring.detect_all", None)
         assert scorer(tmp_path, classes).accuracy(artifact) == found.top1, "read again"

@@ -1,4 +1,4 @@
-"""Time all artifacts of a frontier in one run, in turn, so that their ratios compare."""
+"""Time all artifacts of a contest in one run, in turn, so that their ratios compare."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ MIN_ROUNDS = 200
 MIN_TIME_S = 3.0
 MOST_TIME_S = 20.0
 
+# Opens an artifact and returns a call that runs it.
+Opener = Callable[[], Callable[[], object]]
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -30,7 +33,7 @@ class Timed:
         base_s: Median of the unpruned model, in seconds.
         ratios: Of each artifact, by the checksum of its model: the median over the rounds of
             its time over the unpruned model's.
-        intervals: The 95 % interval of each ratio.
+        intervals: The 95 % interval of each ratio; it covers the medians of all openings.
         rounds: How often each was timed.
     """
 
@@ -42,28 +45,34 @@ class Timed:
 
 def time_all(
     folder: Path,
-    base: Callable[[], object],
-    others: Mapping[str, Callable[[], Callable[[], object]]],
+    base: Opener,
+    others: Mapping[str, Opener],
     *,
     base_sha256: str,
     session: SessionSettings,
     seed: int,
+    most_time_s: float | None = None,
+    openings: int = 1,
 ) -> Timed:
     """Time the unpruned model and every artifact, unless just these were timed here already.
 
     Args:
         folder: Keeps `timing.json`.
-        base: Runs the unpruned model.
-        others: By checksum, what opens an artifact and returns a call that runs it.
+        base: Opens the unpruned model and returns a call that runs it.
+        others: By checksum, the same of each artifact.
         base_sha256: The unpruned model's checksum.
         session: How onnxruntime runs.
         seed: Of the orders.
+        most_time_s: Of one artifact, in the mean; None for `MOST_TIME_S`.
+        openings: How often all are opened anew, in another order. Where a session lies in
+            memory moves a model of a millisecond by some percent for as long as it is open.
     """
     path = folder / TIMING_FILE
     machine = describe_machine()
     facts: dict[str, object] = {
         "models": [base_sha256, *sorted(others)],
         "threads": session.threads,
+        **({} if openings == 1 else {"openings": openings}),
         **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
     known = _read(path, facts)
@@ -71,15 +80,18 @@ def time_all(
         return known
     names = sorted(others)
     count = 1 + len(names)
-    times_s = time_in_turn(
-        [base, *(others[name]() for name in names)],
-        min_rounds=MIN_ROUNDS,
-        min_time_s=MIN_TIME_S * count,
-        max_time_s=MOST_TIME_S * count,
-        seed=seed,
-        clock=clock_for(session),
-    )
-    timed = _timed(names, times_s)
+    parts = [
+        time_in_turn(
+            _opened([base, *(others[name] for name in names)], share=opening / openings),
+            min_rounds=max(2, -(-MIN_ROUNDS // openings)),
+            min_time_s=MIN_TIME_S * count / openings,
+            max_time_s=(most_time_s or MOST_TIME_S) * count / openings,
+            seed=seed + opening,
+            clock=clock_for(session),
+        )
+        for opening in range(openings)
+    ]
+    timed = _timed(names, parts)
     content = {
         "facts": facts,
         "base_s": timed.base_s,
@@ -91,15 +103,24 @@ def time_all(
     return timed
 
 
-def _timed(names: Sequence[str], times_s: Sequence[Sequence[float]]) -> Timed:
-    base_s, *rest = times_s
-    found = {name: paired_ratio(own_s, base_s) for name, own_s in zip(names, rest, strict=True)}
-    return Timed(
-        base_s=float(np.median(base_s)),
-        ratios={name: ratio for name, (ratio, _) in found.items()},
-        intervals={name: interval for name, (_, interval) in found.items()},
-        rounds=len(base_s),
+def _opened(openers: Sequence[Opener], *, share: float) -> list[Callable[[], object]]:
+    """Open all, beginning at a share of them, and return their calls in the order given."""
+    first = int(share * len(openers))
+    calls = {at: openers[at]() for at in [*range(first, len(openers)), *range(first)]}
+    return [calls[at] for at in range(len(openers))]
+
+
+def _timed(names: Sequence[str], parts: Sequence[Sequence[Sequence[float]]]) -> Timed:
+    base_s, *rest = (
+        [time_s for part in column for time_s in part] for column in zip(*parts, strict=True)
     )
+    ratios, intervals = {}, {}
+    for at, (name, own_s) in enumerate(zip(names, rest, strict=True), start=1):
+        ratios[name], (low, high) = paired_ratio(own_s, base_s)
+        # What differs from opening to opening is in the interval as well.
+        medians = [float(np.median(np.divide(part[at], part[0]))) for part in parts]
+        intervals[name] = (min(low, *medians), max(high, *medians))
+    return Timed(float(np.median(base_s)), ratios, intervals, len(base_s))
 
 
 def _read(path: Path, facts: Mapping[str, object]) -> Timed | None:

@@ -1,0 +1,1 @@
+"""Artifacts side by side: timed in turn in one run, scored on the same pictures."""
