@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime_bench.data.dataset import Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.frontier.arms import Made, Method
 from xprune.frontier.ground import Ground
+from xprune.variants.sizes import wanted_shapes
 
 SIZES_FOLDER = "sizes"
 RATIO_FILE = "latency_ratio.json"
@@ -110,9 +110,9 @@ class SizeTimes:
         Where there is none, the nearest one above and the nearest one below.
         """
         bench = self._ground.bench
-        sizes = likely_sizes(
-            bench.size, bench.detector.stride, list(bench.sets.calibration.pictures)
-        )
+        pictures = bench.sets.calibration.pictures
+        shapes = wanted_shapes(bench.size, bench.spec.resize, pictures)
+        sizes = likely_sizes(bench.size, bench.detector.stride, shapes)
         self.ratio(bench.size)  # what all guesses begin with
         known: dict[Size, float] = {}
         for _ in range(MOST_MENDED):  # each measured size mends the guesses
@@ -189,13 +189,13 @@ def _ratio(entry: tuple[Size, float]) -> float:
     return entry[1]
 
 
-def likely_sizes(base: Size, stride: int, pictures: Sequence[Picture]) -> list[Size]:
+def likely_sizes(base: Size, stride: int, pictures: Sequence[Size]) -> list[Size]:
     """Return the sizes worth a try: no other one of the same area shows pictures larger.
 
     Args:
         base: The unpruned model's (height, width) in pixels.
         stride: Sides are multiples of it.
-        pictures: Of the kind that the model is to see.
+        pictures: The sizes (height, width) of such as the model is to see.
     """
     sides = [range(stride, int(side * LONGEST) // stride * stride + 1, stride) for side in base]
     sizes = [
@@ -215,7 +215,7 @@ def likely_sizes(base: Size, stride: int, pictures: Sequence[Picture]) -> list[S
     ]
 
 
-def shown_scale(size: Size, pictures: Sequence[Picture]) -> float:
+def shown_scale(size: Size, pictures: Sequence[Size]) -> float:
     """Return how large a size shows pictures in the mean: input pixels for one of theirs."""
-    sides = np.array([picture.size for picture in pictures], float)
+    sides = np.array(pictures, float)
     return float(np.minimum(size[0] / sides[:, 0], size[1] / sides[:, 1]).mean())

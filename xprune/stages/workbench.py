@@ -20,7 +20,8 @@ from exporters.bundle import check_size
 from exporters.card import ModelCard
 from exporters.graph import build_graph
 from exporters.probes import make_probes
-from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import Manifest, OutputSpec
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError, UsageError

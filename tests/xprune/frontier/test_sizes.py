@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.data.pictures import Picture
 from xprune.frontier.sizes import SizeTimes, likely_sizes, shown_scale
 
@@ -21,7 +22,7 @@ def picture(height: int, width: int) -> Picture:
     return Picture("p", Path("p"), (height, width), bare, np.zeros(0, int), np.zeros(0, bool))
 
 
-LANDSCAPE = [picture(480, 640), picture(427, 640)]
+LANDSCAPE = [(480, 640), (427, 640)]
 
 
 def test_portrait_inputs_are_no_use_for_landscape_pictures() -> None:
@@ -55,10 +56,12 @@ class Measured(SizeTimes):
     """Sizes whose latency follows their area, with a share that does not."""
 
     def __init__(self, folder: Path) -> None:
+        pictures = [picture(*size) for size in LANDSCAPE]
         bench = SimpleNamespace(
             size=BASE,
+            spec=InputSpec(size=BASE),
             detector=SimpleNamespace(stride=32),
-            sets=SimpleNamespace(calibration=SimpleNamespace(pictures=LANDSCAPE)),
+            sets=SimpleNamespace(calibration=SimpleNamespace(pictures=pictures)),
         )
         ground: Any = SimpleNamespace(
             bench=bench,
