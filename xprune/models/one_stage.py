@@ -103,9 +103,9 @@ def classes_in(state: dict[str, Tensor]) -> int | None:
 
 
 def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return a letterbox, values normalised as ImageNet's."""
+    """Return what torchvision's transform does, for an input whose size stays the same."""
     del architecture
-    return Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
