@@ -10,8 +10,9 @@ import torch
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
 from xprune.models.classifier import NAMES, TORCHVISION
-from xprune.models.one_stage import NAMES as DETECTORS
+from xprune.models.one_stage import NAMES as ONE_STAGE
 from xprune.models.one_stage import OFFICIAL
+from xprune.models.ssd import NAMES as SSDS
 from xprune.models.torchvision_parts import models
 
 DEFAULT = "DEFAULT"
@@ -30,7 +31,7 @@ def default_weights(model: str, say: Callable[[str], None]) -> Path:
         UsageError: If torchvision has none.
         EdgeError: If they cannot be downloaded.
     """
-    if model not in (*TORCHVISION, *OFFICIAL):
+    if model not in (*TORCHVISION, *OFFICIAL, *SSDS):
         raise UsageError(
             f"--weights {DEFAULT} is for torchvision's own weights, and there are none of "
             f"{model}; give a path, or --weights none for random ones"
@@ -62,7 +63,7 @@ def check_name(path: Path) -> None:
     named = _NAMED.fullmatch(path.name)
     # Elsewhere eight such digits may be a commit, or a date.
     stem = named[1].removesuffix("_coco") if named else ""
-    known = named and (stem in (*NAMES, *DETECTORS) or f"{stem}_cifar" in NAMES)
+    known = named and (stem in (*NAMES, *ONE_STAGE, *SSDS) or f"{stem}_cifar" in NAMES)
     if named and known and not sha256_of(path).startswith(named[2]):
         raise EdgeError(
             f"{path} is damaged, or is not what it is called: its SHA-256 does not begin with "

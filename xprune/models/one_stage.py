@@ -12,9 +12,11 @@ from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
+    COCO_CLASSES,
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_named,
+    coco_names,
     detection,
     models,
     settled,
@@ -30,7 +32,6 @@ OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet5
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 RETINANET = "retinanet:"
 NAMES = (*OFFICIAL, *(RETINANET + backbone for backbone in BACKBONES))
-COCO_CLASSES = 90
 MAX_CLASSES = 10_000
 USUAL_SIDE_PX = 640
 # Levels of the pyramid come from maps at 8, 16 and 32 pixels a place, and two coarser ones.
@@ -88,10 +89,7 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
 
 def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
     """Return torchvision's names of the classes of COCO, if there are so many."""
-    if architecture["nc"] != COCO_CLASSES:
-        return None
-    weights = detection().RetinaNet_ResNet50_FPN_Weights.DEFAULT
-    return tuple(weights.meta["categories"][1:])
+    return coco_names(architecture["nc"])
 
 
 def classes_in(state: dict[str, Tensor]) -> int | None:
@@ -106,6 +104,12 @@ def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
     """Return what torchvision's transform does, for an input whose size stays the same."""
     del architecture
     return Preprocessing(resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def nms_iou(architecture: dict[str, Any]) -> float:
+    """Return the overlap of two boxes of a class beyond which the lesser one goes."""
+    del architecture
+    return NMS_IOU
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from runtime_bench.errors import EdgeError
 
+COCO_CLASSES = 90
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -23,6 +24,14 @@ def detection() -> Any:
     from torchvision.models import detection as found
 
     return found
+
+
+def coco_names(count: int) -> tuple[str, ...] | None:
+    """Return torchvision's names of the classes of COCO, if there are `count` of them."""
+    if count != COCO_CLASSES:
+        return None
+    weights = detection().RetinaNet_ResNet50_FPN_Weights.DEFAULT
+    return tuple(weights.meta["categories"][1:])
 
 
 def settled(network: nn.Module) -> nn.Module:

@@ -137,7 +137,7 @@ class Workbench:
             stride=detector.stride,
             task=detector.task,
             preprocessing=detector.preprocessing,
-            nms_iou=self.family.NMS_IOU,
+            nms_iou=self.family.nms_iou(detector.architecture),
             display_score=self.run.config.conf,
         )
 
