@@ -24,6 +24,9 @@ MOST_MENDED = 6
 # A side may be this much longer than the unpruned model's.
 LONGEST = 1.5
 SHORTEST = 0.4
+# A step is a fortieth of the base at least: where any side will do, most sizes tell no more
+# than their neighbours.
+STEPS = 40
 # A size that shows pictures this much smaller than another one of the same area is left out.
 FIT = 0.95
 
@@ -112,7 +115,8 @@ class SizeTimes:
         bench = self._ground.bench
         pictures = bench.sets.calibration.pictures
         shapes = wanted_shapes(bench.size, bench.spec.resize, pictures)
-        sizes = likely_sizes(bench.size, bench.detector.stride, shapes)
+        likely = likely_sizes(bench.size, bench.detector.stride, shapes)
+        sizes = [size for size in likely if bench.takes(size)]
         self.ratio(bench.size)  # what all guesses begin with
         known: dict[Size, float] = {}
         for _ in range(MOST_MENDED):  # each measured size mends the guesses
@@ -197,7 +201,8 @@ def likely_sizes(base: Size, stride: int, pictures: Sequence[Size]) -> list[Size
         stride: Sides are multiples of it.
         pictures: The sizes (height, width) of such as the model is to see.
     """
-    sides = [range(stride, int(side * LONGEST) // stride * stride + 1, stride) for side in base]
+    step = -(-min(base) // (STEPS * stride)) * stride
+    sides = [range(step, int(side * LONGEST) // step * step + 1, step) for side in base]
     sizes = [
         (height, width)
         for height, width in itertools.product(*sides)

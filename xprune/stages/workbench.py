@@ -120,6 +120,14 @@ class Workbench:
         wanted = self.run.config.base_imgsz
         return check_size(wanted, stride=self.detector.stride) if wanted else self.size
 
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Return whether inputs (height, width) in pixels are large enough for the network."""
+        try:
+            self.family.check_size(self.detector.network, size)
+        except EdgeError:
+            return False
+        return True
+
     @cached_property
     def spec(self) -> InputSpec:
         """How a picture becomes an input."""

@@ -85,13 +85,14 @@ class Lineup:
         bench, ratio = self._bench, ratios[at_base]
         if bench.run.config.imgsz != AUTO:
             return [replace(at_base, size=bench.size)]
-        sizes = worthy_sizes(
+        worthy = worthy_sizes(
             at_base.size,
             bench.detector.stride,
             wanted_shapes(at_base.size, bench.spec.resize, bench.sets.calibration.pictures),
             least=TOO_FAST * goal / ratio,
             most=goal / ratio / LEAST_FROM_LAYERS,
         )
+        sizes = [size for size in worthy if bench.takes(size)]
         step = -(-len(sizes) // MOST_SIZES)
         return [replace(at_base, size=size) for size in sizes[:: step or 1]]
 
