@@ -12,7 +12,7 @@ from runtime_bench.artifact.decode import decode_yolo
 from runtime_bench.artifact.detections import Detections, match_detections
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
-from tests.reference.lively_ssd import lively_ssd
+from tests.reference.lively_ssd import SSD300_STRENGTH, lively_ssd
 from xprune.models import ssd
 from xprune.models.families import check_architecture, find_architecture
 from xprune.models.targets import Targets
@@ -35,7 +35,8 @@ def built(name: str) -> nn.Module:
 
 def inputs(name: str, count: int) -> Tensor:
     """Noise, normalised."""
-    return torch.randn(count, 3, *SIZES[name], generator=torch.Generator().manual_seed(2))
+    noise = torch.randn(count, 3, *SIZES[name], generator=torch.Generator().manual_seed(2))
+    return noise * (SSD300_STRENGTH if name == ssd.SSD300 else 1.0)
 
 
 @pytest.mark.parametrize("name", LIGHT_FIRST)
