@@ -3,13 +3,8 @@
 from dataclasses import dataclass, field
 
 from exporters.raw_layout import rows_of
-from runtime_bench.artifact.manifest import (
-    CLASSES_KEPT,
-    InputSpec,
-    Manifest,
-    OutputSpec,
-    Task,
-)
+from runtime_bench.artifact.input_spec import RESIZES, InputSpec
+from runtime_bench.artifact.manifest import CLASSES_KEPT, Manifest, OutputSpec, Task
 
 RAW_OUTPUT = "output0"
 SCORES_OUTPUT = "scores"
@@ -39,8 +34,8 @@ class Preprocessing:
             mean=self.mean,
             std=self.std,
             resize=self.resize,
-            antialias=cropped,
             shorter_px=round(max(size) / self.crop_share) if cropped else None,
+            **RESIZES[self.resize],
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.preprocess import prepare
 
 Image = NDArray[np.float32]
@@ -28,9 +28,10 @@ def make_probes(pictures: Sequence[NDArray[np.uint8]], spec: InputSpec) -> dict[
         f"picture {number}": prepare(picture, spec)[0][None]
         for number, picture in enumerate(pictures, start=1)
     }
+    grey = np.array(spec.pad_colour)[:, None, None] * spec.scale
     made_up = {
         "blank": np.zeros(shape, np.float32),
-        "grey": np.full(shape, spec.pad_value / 255, np.float32),
+        "grey": np.broadcast_to(grey, shape).astype(np.float32),
         "noise": np.random.default_rng(_SEED).random(shape, np.float32),
     }
     return probes | {name: _normalised(values, spec) for name, values in made_up.items()}

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from exporters.parity import ROUNDING_FACTOR, Raw
+from exporters.parity import ROUNDING_FACTOR, TOLERANCE, Raw
 from exporters.probes import Image
 from exporters.raw_layout import REGION_ROWS
 from runtime_bench.artifact.boxes import iou
@@ -72,11 +72,11 @@ class Reference:
         }
 
     def _compared(self, regions: Mapping[str, Raw]) -> dict[str, float]:
-        """Return which share of the regions PyTorch does not propose: the worst probe's."""
+        """Return which share of the regions PyTorch would not propose: the worst probe's."""
         worst = {"share_apart": 0.0, "limit": FEW}
         for name, found in regions.items():
             wanted = self.answers[name][:REGION_ROWS].T
-            apart = _share_apart(found, wanted)
+            apart = _share_apart(found, wanted, self._candidates(name))
             own = _share_apart(self.exact[name][:REGION_ROWS].T, wanted)
             limit = max(FEW, ROUNDING_FACTOR * own)
             if apart > limit:
@@ -87,6 +87,14 @@ class Reference:
             if apart / limit >= worst["share_apart"] / worst["limit"]:
                 worst = {"share_apart": apart, "limit": limit}
         return worst
+
+    @torch.no_grad()
+    def _candidates(self, name: str) -> NDArray[Any]:
+        """Return what PyTorch may propose on a probe, (A, 5): a place, and what it scores."""
+        image = torch.from_numpy(self._probes[name])
+        found = self._network.candidates(image)[0]  # type: ignore[operator]
+        candidates: NDArray[Any] = found.numpy()
+        return candidates
 
     @staticmethod
     @torch.no_grad()
@@ -108,10 +116,32 @@ class Reference:
         return answers
 
 
-def _share_apart(regions: NDArray[Any], others: NDArray[Any]) -> float:
-    """Return which share of regions (R, 4) is none of the others."""
+def _share_apart(
+    regions: NDArray[Any], others: NDArray[Any], candidates: NDArray[Any] | None = None
+) -> float:
+    """Return which share of regions (R, 4) is none of the others.
+
+    A candidate (A, 5) that scores as much as one of the others which overlaps it may stand in
+    its place, and so may one that scores as much as the last of them: which of two equals goes
+    first is nobody's rule.
+    """
     regions, others = (one[one[:, 2] > one[:, 0]] for one in (regions, others))
     if not len(regions) or not len(others):
         return float(len(regions) != len(others))
-    same = iou(regions, others).max(axis=1) >= SAME_REGION
-    return float(1 - same.mean())
+    apart = iou(regions, others).max(axis=1) < SAME_REGION
+    if candidates is not None and apart.any():
+        tolerance = TOLERANCE * max(float(np.abs(candidates[:, 4]).max()), 1.0)
+        scores, rivals = (_best_scores(some, candidates) for some in (regions[apart], others))
+        equal = np.abs(scores[:, None] - rivals[None]) <= tolerance
+        instead = iou(regions[apart], others) > 0
+        instead[:, -1] = True  # they are sorted
+        apart[apart] = ~(equal & instead).any(axis=1)
+    return float(apart.mean())
+
+
+def _best_scores(regions: NDArray[Any], candidates: NDArray[Any]) -> NDArray[Any]:
+    """Return the highest score of the candidates that are each region; without any, NaN."""
+    same = iou(regions, candidates[:, :4]) >= SAME_REGION
+    scores = np.where(same, candidates[:, 4], -np.inf).max(axis=1)
+    best: NDArray[Any] = np.where(np.isfinite(scores), scores, np.nan)
+    return best

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.manifest import (
     CLASSES_KEPT,
     DETECTION_OUTPUTS,
     KIND_OF_TASK,
     MODEL_FILE,
-    InputSpec,
     Manifest,
     OutputSpec,
     Task,

@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from runtime_bench.artifact.input_spec import InputSpec, read_input
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, sha256_of, write_json
 from runtime_bench.json_fields import JsonFields
 
 FORMAT = "xprune-edge manifest"
-VERSION = 3
-# Before it there were no pictures, and before the second one no precision but the first.
-_VERSIONS = (1, 2, VERSION)
+VERSION = 4
+# The second brought precisions, the third pictures and crops, the fourth PyTorch's resizing.
+_VERSIONS = (1, 2, 3, VERSION)
 # The first one is what a model comes in.
 PRECISIONS = ("float32", "int8", "float16")
-RESIZES = ("letterbox", "crop")
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 
@@ -36,43 +36,9 @@ _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_MANIFEST_BYTES = 64 << 20
 _MAX_FILE_BYTES = 1 << 40
-_MAX_SIDE_PX = 16_384
 _MAX_NAMES = 100_000
 _MAX_BOXES = 100_000
 _MAX_PICTURES = 64
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """How a picture becomes the input of the model.
-
-    The value of a pixel, 0 to 255, becomes `(value * scale - mean) / std`.
-
-    Attributes:
-        size: (height, width) in pixels.
-        resize: "letterbox": all of the picture is fitted in, as OpenCV resizes; "crop": what
-            lies in its middle, as Pillow resizes, with antialias.
-        shorter_px: For a crop: the shorter side of the picture before the crop.
-        pad_value: The grey, 0 to 255, of what the picture does not cover.
-        centred: Whether the picture lies in the middle; else at the left top.
-        scale_up: Whether a picture smaller than the input is enlarged.
-    """
-
-    size: tuple[int, int]
-    name: str = "images"
-    dtype: str = "float32"
-    layout: str = "NCHW"
-    colour: str = "rgb"
-    scale: float = 1 / 255
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    resize: str = "letterbox"
-    interpolation: str = "bilinear"
-    antialias: bool = False
-    pad_value: int = 114
-    centred: bool = True
-    scale_up: bool = True
-    shorter_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -260,7 +226,7 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
         licence=fields.text("licence"),
         names=fields.texts("names", most=_MAX_NAMES),
         stride=fields.integer("stride", least=1, most=1024),
-        input=_read_input(fields.child("input"), version),
+        input=read_input(fields.child("input"), version),
         output=_read_output(fields.child("output")),
         files=_read_files(fields),
         parity=fields.mapping("parity"),
@@ -281,51 +247,6 @@ def manifest_from_json(value: object, *, source: str) -> Manifest:
             "input.size", f"{size} is not a multiple of stride {manifest.stride}"
         )
     return manifest
-
-
-def _read_input(fields: JsonFields, version: int) -> InputSpec:
-    spec = InputSpec(
-        name=fields.text("name"),
-        size=cast(
-            "tuple[int, int]", fields.integers("size", count=2, least=1, most=_MAX_SIDE_PX)
-        ),
-        dtype=fields.text("dtype", choices=("float32",)),
-        layout=fields.text("layout", choices=("NCHW",)),
-        colour=fields.text("colour", choices=("rgb",)),
-        scale=fields.number("scale", least=1e-6, most=1.0),
-        mean=_three(fields, "mean", least=-1e3, most=1e3),
-        std=_three(fields, "std", least=1e-6, most=1e3),
-        resize=fields.text("resize", choices=("letterbox",) if version < 3 else RESIZES),
-        interpolation=fields.text("interpolation", choices=("bilinear",)),
-        antialias=fields.flag("antialias"),
-        pad_value=fields.integer("pad_value", least=0, most=255),
-        centred=fields.flag("centred"),
-        scale_up=fields.flag("scale_up"),
-        shorter_px=None if version < 3 else _read_shorter_side(fields),
-    )
-    fields.finish()
-    cropped = spec.resize == "crop"
-    if spec.antialias != cropped:
-        value = str(spec.antialias).lower()
-        raise fields.error("antialias", f"is {value}, which resize '{spec.resize}' never is")
-    least_px = max(spec.size) if cropped else 0
-    if cropped != (spec.shorter_px is not None) or (spec.shorter_px or least_px) < least_px:
-        raise fields.error("shorter_px", f"does not fit resize '{spec.resize}' to {spec.size}")
-    return spec
-
-
-def _read_shorter_side(fields: JsonFields) -> int | None:
-    if not fields.is_known("shorter_px"):
-        return None
-    return fields.integer("shorter_px", least=1, most=_MAX_SIDE_PX)
-
-
-def _three(
-    fields: JsonFields, key: str, *, least: float, most: float
-) -> tuple[float, float, float]:
-    return cast(
-        "tuple[float, float, float]", fields.numbers(key, count=3, least=least, most=most)
-    )
 
 
 def _read_output(fields: JsonFields) -> OutputSpec:

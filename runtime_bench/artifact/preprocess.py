@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import warnings
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from PIL import (
 )
 
 from runtime_bench.artifact.boxes import clip
+from runtime_bench.artifact.interpolate import interpolate_bilinear
 from runtime_bench.artifact.resize import resize_bilinear
 from runtime_bench.errors import EdgeError
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runtime_bench.artifact.manifest import InputSpec
+    from runtime_bench.artifact.input_spec import InputSpec
 
 # By hand, since `Image.open` also opens PostScript by running another program, and Ultralytics
 # puts a version in its place that installs a package when a file is no picture.
@@ -101,7 +103,11 @@ def prepare(
     Returns:
         (3, height, width) float32, `(value * scale - mean) / std`, and where the picture lies.
     """
-    return centre_crop(picture, spec) if spec.resize == "crop" else letterbox(picture, spec)
+    if spec.resize == "crop":
+        return centre_crop(picture, spec)
+    if spec.resize == "letterbox":
+        return letterbox(picture, spec)
+    return interpolated(picture, spec)
 
 
 def centre_crop(
@@ -153,6 +159,31 @@ def letterbox(
     return _normalised(canvas, spec), placement
 
 
+def interpolated(
+    picture: npt.NDArray[np.uint8], spec: InputSpec
+) -> tuple[npt.NDArray[np.float32], Placement]:
+    """Resize a picture in floats, for "fit" and "stretch"; what it leaves free is 0.
+
+    The geometry and the values are those of torchvision's `GeneralizedRCNNTransform`: for
+    "stretch" with a `fixed_size`, for "fit" with a least and a greatest size that are the sides
+    of the input. It lets the size of its output follow each picture; this one has one size.
+
+    Returns:
+        See `prepare`.
+    """
+    placement = place((picture.shape[0], picture.shape[1]), spec)
+    rows, columns = placement.inner_size
+    values = interpolate_bilinear(picture, placement.inner_size)
+    factors = spec.scale / np.array(spec.std)
+    offsets = np.array(spec.mean) / np.array(spec.std)
+    image = np.zeros((3, *spec.size), np.float32)
+    for channel in range(3):
+        inner = image[channel, :rows, :columns]
+        np.multiply(values[:, :, channel], np.float32(factors[channel]), out=inner)
+        inner -= np.float32(offsets[channel])
+    return image, placement
+
+
 def _normalised(canvas: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
     """Return pixels (H, W, 3) as the model wants their values, (3, H, W)."""
     # A table of the 256 values, so that each is rounded once: 255 / 255 is exactly 1.
@@ -166,7 +197,20 @@ def _normalised(canvas: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[n
 
 def place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
     """Return where a picture of `picture_size` (height, width) will lie in the input."""
-    return (_crop_place if spec.resize == "crop" else _letterbox_place)(picture_size, spec)
+    return _PLACES[spec.resize](picture_size, spec)
+
+
+def _stretched_place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
+    return Placement(picture_size, spec.size, 0, 0)
+
+
+def _fitted_place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
+    height, width = picture_size
+    scale = min(spec.size[0] / height, spec.size[1] / width)
+    # Cut off as PyTorch does, where a whole side may come out a pixel short. A very thin
+    # picture keeps one pixel.
+    inner = (max(math.floor(height * scale), 1), max(math.floor(width * scale), 1))
+    return Placement(picture_size, inner, 0, 0)
 
 
 def _crop_place(picture_size: tuple[int, int], spec: InputSpec) -> Placement:
@@ -193,6 +237,14 @@ def _letterbox_place(picture_size: tuple[int, int], spec: InputSpec) -> Placemen
         top_px = round((spec.size[0] - inner[0]) / 2 - 0.1)
         left_px = round((spec.size[1] - inner[1]) / 2 - 0.1)
     return Placement(picture_size, inner, left_px, top_px)
+
+
+_PLACES: dict[str, Callable[[tuple[int, int], InputSpec], Placement]] = {
+    "letterbox": _letterbox_place,
+    "crop": _crop_place,
+    "fit": _fitted_place,
+    "stretch": _stretched_place,
+}
 
 
 def read_picture(path: Path) -> npt.NDArray[np.uint8]:

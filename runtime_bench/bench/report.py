@@ -11,6 +11,7 @@ from runtime_bench.timing.statistics import by_minute, percentile
 
 if TYPE_CHECKING:
     from runtime_bench.accuracy.predictions import Scored
+    from runtime_bench.artifact.input_spec import InputSpec
     from runtime_bench.artifact.manifest import Manifest
     from runtime_bench.bench.result import BenchResult
     from runtime_bench.bench.side_by_side import SideBySide
@@ -181,9 +182,6 @@ def manifest_rows(manifest: Manifest) -> Rows:
     names = ", ".join(manifest.names[:10])
     if len(manifest.names) > 10:
         names = f"{names}, ..."
-    wanted = f"{spec.resize}, {spec.interpolation}, padded with {spec.pad_value}"
-    if spec.resize == "crop":
-        wanted = f"shorter side to {spec.shorter_px} px, {spec.interpolation}, the middle of it"
     if output.kind == "scores":
         answer = f"{', '.join(output.names)}: of each class, all together 1"
     elif output.decoder is None:
@@ -196,7 +194,7 @@ def manifest_rows(manifest: Manifest) -> Rows:
         ("licence", manifest.licence),
         ("classes", f"{len(manifest.names)}: {names}"),
         ("input", f"{spec.name}, {_size(spec.size)} px (height x width), {spec.dtype}"),
-        ("preparation", wanted),
+        ("preparation", _preparation(spec)),
         ("output", answer),
         ("precision", manifest.precision),
         ("scores", f"from {output.min_score:g}; worth showing from {manifest.display_score:g}"),
@@ -206,6 +204,17 @@ def manifest_rows(manifest: Manifest) -> Rows:
     rows += [(f"parity {key}", _short(value)) for key, value in manifest.parity.items()]
     rows += [(f"made: {key}", _short(value)) for key, value in manifest.provenance.items()]
     return rows
+
+
+def _preparation(spec: InputSpec) -> str:
+    how = f"{spec.resize}, {spec.interpolation}"
+    if spec.resize == "crop":
+        how = f"shorter side to {spec.shorter_px} px, {spec.interpolation}, the middle of it"
+    elif spec.resize == "letterbox":
+        how = f"{how}, padded with {spec.pad_value}"
+    elif spec.resize == "fit":
+        how = f"{how}, at the left top, padded with the mean"
+    return how
 
 
 def machine_rows(machine: Mapping[str, object]) -> Rows:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.opened import Opened
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.runtime.feeds import Feed, made_up_feed

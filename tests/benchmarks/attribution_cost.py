@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.cli import EdgeGroup
 from runtime_bench.data.dataset import Dataset, match_classes, read_dataset
 from runtime_bench.files import write_json

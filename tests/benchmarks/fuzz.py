@@ -26,6 +26,7 @@ from typing import Any
 import click
 from PIL import Image
 
+from runtime_bench.artifact.input_spec import RESIZES
 from runtime_bench.artifact.manifest import file_entry, read_manifest, write_manifest
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.errors import EdgeError
@@ -101,7 +102,7 @@ def fuzz_manifests(folder: Path, count: int, chance: random.Random) -> dict[str,
 
 
 def _artifacts(folder: Path) -> list[Path]:
-    """Write a detector's artifact of the first version, one with a picture, a classifier's."""
+    """Write a detector's artifact of the first version, one of today's, a classifier's."""
     first, second = folder / "first", folder / "second"
     for one in (first, second):
         shutil.copytree(FOLDER, one)
@@ -109,7 +110,10 @@ def _artifacts(folder: Path) -> list[Path]:
     Image.new("RGB", (8, 8)).save(picture)
     manifest = read_manifest(second)
     files = {**manifest.files, picture.name: file_entry(picture)}
-    write_manifest(second, replace(manifest, files=files, pictures=(picture.name,)))
+    fitted = replace(manifest.input, resize="fit", **RESIZES["fit"])
+    write_manifest(
+        second, replace(manifest, input=fitted, files=files, pictures=(picture.name,))
+    )
     return [first, second, write_classifier(folder / "classifier")]
 
 

@@ -31,7 +31,8 @@ from exporters.precision.sweep import Sweep, sweep
 from exporters.rewrites import REWRITES
 from runtime_bench.accuracy.coco import average_precision
 from runtime_bench.accuracy.predictions import detect_all
-from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import Manifest, OutputSpec
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.session import open_session
 from runtime_bench.timing.compare import ratio_interval, time_in_turn

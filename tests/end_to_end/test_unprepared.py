@@ -13,7 +13,8 @@ from torch.nn import functional
 from exporters.graph import build_graph
 from exporters.parity import check_parity
 from exporters.probes import make_probes
-from runtime_bench.artifact.manifest import InputSpec, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.errors import EdgeError
 from xprune.attribution.attribute import (
     ScoringTask,

@@ -14,7 +14,7 @@ from torch import nn
 from exporters.card import ModelCard
 from exporters.onnx_export import export_raw
 from exporters.probes import make_probes
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from xprune.models import upstream
 
 SIZE = (96, 64)

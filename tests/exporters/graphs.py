@@ -5,6 +5,8 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
+from exporters.passes import run_passes
+
 SIDE = 7
 
 
@@ -80,3 +82,21 @@ def run(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
 def kinds(model: onnx.ModelProto) -> list[str]:
     """Return the operators in order."""
     return [node.op_type for node in model.graph.node]
+
+
+def rewritten(model):
+    """Return the rewritten graph and the counts, after comparing all outputs."""
+    image = (
+        np.random.default_rng(9)
+        .standard_normal(
+            (1, model.graph.input[0].type.tensor_type.shape.dim[1].dim_value, SIDE, SIDE)
+        )
+        .astype(np.float32)
+    )
+
+    after, counts = run_passes(model)
+
+    onnx.checker.check_model(after, full_check=True)
+    for expected, actual in zip(run(model, image), run(after, image), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    return after, counts

@@ -1,31 +1,12 @@
 """Each rewrite keeps what a graph computes, and leaves alone what it may not change."""
 
 import numpy as np
-import onnx
 import pytest
 
-from exporters.passes import PASSES, run_passes
-from tests.exporters.graphs import SIDE, GraphBuilder, kinds, run
+from exporters.passes import PASSES
+from tests.exporters.graphs import SIDE, GraphBuilder, kinds, rewritten
 
 pytestmark = pytest.mark.needs_torch
-
-
-def rewritten(model):
-    """Return the rewritten graph and the counts, after comparing all outputs."""
-    image = (
-        np.random.default_rng(9)
-        .standard_normal(
-            (1, model.graph.input[0].type.tensor_type.shape.dim[1].dim_value, SIDE, SIDE)
-        )
-        .astype(np.float32)
-    )
-
-    after, counts = run_passes(model)
-
-    onnx.checker.check_model(after, full_check=True)
-    for expected, actual in zip(run(model, image), run(after, image), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
-    return after, counts
 
 
 def test_a_pointwise_convolution_merges_into_an_unpadded_one():
@@ -369,31 +350,3 @@ def test_all_rewrites_are_in_one_dictionary():
         "merge_into_concat",
         "drop_split_concat",
     ]
-
-
-@pytest.mark.parametrize("number_first", [False, True])
-def test_a_maximum_with_a_number_is_a_clip(number_first):
-    """Runtimes fuse a Clip with the convolution before it, and a Max not."""
-    graph = GraphBuilder(4)
-    inputs = [graph.conv("x", "a", (4, 4, 1, 1)), graph.constant("f", np.float32(-0.2))]
-    graph.node("Max", inputs[::-1] if number_first else inputs, "act/Max_1")
-
-    after, counts = rewritten(graph.build("act/Max_1"))
-
-    assert kinds(after) == ["Conv", "Clip"]
-    assert counts == {"max_to_clip": 1}
-    assert after.graph.node[1].name == "act/Clip_1"
-
-
-def test_other_maxima_stay():
-    """Of two values, of three, and with a number for each channel."""
-    graph = GraphBuilder(4)
-    one, other = graph.conv("x", "a", (4, 4, 1, 1)), graph.conv("x", "b", (4, 4, 1, 1))
-    graph.node("Max", [one, other], "c")
-    graph.node("Max", [one, other, graph.constant("f", np.float32(0))], "d")
-    graph.node("Max", [one, graph.constant("g", np.zeros((4, 1, 1), np.float32))], "e")
-
-    after, counts = rewritten(graph.build("c", "d", "e"))
-
-    assert counts == {}
-    assert kinds(after).count("Max") == 3

@@ -11,7 +11,7 @@ import torch
 
 from exporters.bundle import build_artifact
 from exporters.card import ModelCard
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.preprocess import letterbox, read_picture
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings

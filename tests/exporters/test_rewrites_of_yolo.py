@@ -11,7 +11,8 @@ from exporters.parity import compare_raw
 from exporters.probes import make_probes
 from exporters.rewrites import REWRITES, boxes_where_found, winograd
 from runtime_bench.artifact.detections import Detections
-from runtime_bench.artifact.manifest import InputSpec, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.runtime.profile import node_times
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings

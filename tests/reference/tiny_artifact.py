@@ -11,13 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime_bench.artifact.manifest import (
-    FileEntry,
-    InputSpec,
-    Manifest,
-    OutputSpec,
-    write_manifest,
-)
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import FileEntry, Manifest, OutputSpec, write_manifest
 from runtime_bench.files import sha256_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "tiny_artifact"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.manifest import (
     MODEL_FILE,
-    InputSpec,
     Manifest,
     OutputSpec,
     file_entry,

@@ -119,7 +119,7 @@ def test_inspect_says_what_an_artifact_is(artifact: str) -> None:
     assert written["version"] == 1  # from before there were precisions
     assert content == {
         **written,
-        "version": 3,
+        "version": 4,
         "precision": "float32",
         "pictures": [],
         "input": {**written["input"], "shorter_px": None},

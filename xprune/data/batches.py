@@ -12,7 +12,8 @@ from torch import nn
 
 from runtime_bench.artifact.detections import Detections
 from runtime_bench.artifact.detector import read_answer
-from runtime_bench.artifact.manifest import InputSpec, Manifest
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import Manifest
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.data.dataset import Picture
 from runtime_bench.progress import track
@@ -30,7 +31,8 @@ class PictureTensor:
     """Pictures in memory, of the size of an input.
 
     Attributes:
-        pixels: (P, 3, H, W) uint8: a quarter of the memory that floats would take.
+        pixels: (P, 3, H, W) uint8: a quarter of the memory that floats would take. Where
+            resizing leaves values between whole ones, they are rounded.
         labels: What the data set says is on each, in input pixels.
         spec: How they were made, and how their values are normalised; None for [0, 1].
     """
@@ -59,7 +61,7 @@ def normalised(values: torch.Tensor, spec: InputSpec) -> torch.Tensor:
 
 
 def pixels_of(image: NDArray[np.float32], spec: InputSpec) -> torch.Tensor:
-    """Return the pixels (3, H, W) uint8 that an input (3, H, W) was made from."""
+    """Return the pixels (3, H, W) uint8, rounded, that an input (3, H, W) was made from."""
     mean, std = (np.array(three, np.float32)[:, None, None] for three in (spec.mean, spec.std))
     return torch.from_numpy(np.rint((image * std + mean) * 255).astype(np.uint8))
 

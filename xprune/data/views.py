@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.preprocess import place
 from xprune.data.batches import normalised
 from xprune.models.targets import Targets
@@ -97,7 +97,7 @@ def chosen_pictures(count: int, *, batch: int, seed: int, step: int) -> NDArray[
 
 
 def shown(pixels: torch.Tensor, view: View, spec: InputSpec) -> torch.Tensor:
-    """Return a view of a picture as an input (3, H, W), float32; grey beside it.
+    """Return a view of a picture as an input (3, H, W), float32; beside it what pads.
 
     Args:
         pixels: (3, h, w) uint8.
@@ -115,7 +115,7 @@ def shown(pixels: torch.Tensor, view: View, spec: InputSpec) -> torch.Tensor:
     source[0, 0, 2] = (width - 2 * left) / (across * picture_width) - 1
     source[0, 1, 2] = (height - 2 * top) / (down * picture_height) - 1
     grid = functional.affine_grid(source, [1, 3, height, width], align_corners=False)
-    grey = float(spec.pad_value)
+    grey = torch.tensor(spec.pad_colour, dtype=torch.float32)[:, None, None]
     centred = pixels[None].to(torch.float32) - grey
     sampled = functional.grid_sample(centred, grid, align_corners=False)[0]
     coloured = (sampled * view.gain + grey) / 255 + view.bias * (view.bias != 0)

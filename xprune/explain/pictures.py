@@ -100,8 +100,9 @@ def _panel(
 
 def _jpeg_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    # No chroma subsampling: it would smear the thin coloured lines.
-    image.convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
+    # No chroma subsampling: it would smear the thin coloured lines. Not `optimize`: Pillow then
+    # has room for a byte a pixel, which hundreds of boxes exceed, and fails.
+    image.convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

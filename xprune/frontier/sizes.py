@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime_bench.data.dataset import Picture
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from xprune.frontier.arms import Made, Method
 from xprune.frontier.ground import Ground
+from xprune.variants.sizes import wanted_shapes
 
 SIZES_FOLDER = "sizes"
 RATIO_FILE = "latency_ratio.json"
@@ -24,6 +24,9 @@ MOST_MENDED = 6
 # A side may be this much longer than the unpruned model's.
 LONGEST = 1.5
 SHORTEST = 0.4
+# A step is a fortieth of the base at least: where any side will do, most sizes tell no more
+# than their neighbours.
+STEPS = 40
 # A size that shows pictures this much smaller than another one of the same area is left out.
 FIT = 0.95
 
@@ -110,9 +113,10 @@ class SizeTimes:
         Where there is none, the nearest one above and the nearest one below.
         """
         bench = self._ground.bench
-        sizes = likely_sizes(
-            bench.size, bench.detector.stride, list(bench.sets.calibration.pictures)
-        )
+        pictures = bench.sets.calibration.pictures
+        shapes = wanted_shapes(bench.size, bench.spec.resize, pictures)
+        likely = likely_sizes(bench.size, bench.detector.stride, shapes)
+        sizes = [size for size in likely if bench.takes(size)]
         self.ratio(bench.size)  # what all guesses begin with
         known: dict[Size, float] = {}
         for _ in range(MOST_MENDED):  # each measured size mends the guesses
@@ -189,15 +193,16 @@ def _ratio(entry: tuple[Size, float]) -> float:
     return entry[1]
 
 
-def likely_sizes(base: Size, stride: int, pictures: Sequence[Picture]) -> list[Size]:
+def likely_sizes(base: Size, stride: int, pictures: Sequence[Size]) -> list[Size]:
     """Return the sizes worth a try: no other one of the same area shows pictures larger.
 
     Args:
         base: The unpruned model's (height, width) in pixels.
         stride: Sides are multiples of it.
-        pictures: Of the kind that the model is to see.
+        pictures: The sizes (height, width) of such as the model is to see.
     """
-    sides = [range(stride, int(side * LONGEST) // stride * stride + 1, stride) for side in base]
+    step = -(-min(base) // (STEPS * stride)) * stride
+    sides = [range(step, int(side * LONGEST) // step * step + 1, step) for side in base]
     sizes = [
         (height, width)
         for height, width in itertools.product(*sides)
@@ -215,7 +220,7 @@ def likely_sizes(base: Size, stride: int, pictures: Sequence[Picture]) -> list[S
     ]
 
 
-def shown_scale(size: Size, pictures: Sequence[Picture]) -> float:
+def shown_scale(size: Size, pictures: Sequence[Size]) -> float:
     """Return how large a size shows pictures in the mean: input pixels for one of theirs."""
-    sides = np.array([picture.size for picture in pictures], float)
+    sides = np.array(pictures, float)
     return float(np.minimum(size[0] / sides[:, 0], size[1] / sides[:, 1]).mean())

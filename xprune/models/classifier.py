@@ -50,8 +50,6 @@ CIFAR10 = (
     "truck",
 )
 MAX_CLASSES = 100_000
-# A classifier finds nothing that could overlap.
-NMS_IOU = 1.0
 DECODER = "none"
 TWO_STAGES = False
 # torchvision's presets for evaluation: 224 of 256 px.
@@ -128,6 +126,12 @@ def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
     """Return how the networks of a training saw their pictures: normalised as ImageNet's."""
     share = 1.0 if architecture["name"] in DEPTHS else CROP_SHARE
     return Preprocessing("crop", IMAGENET_MEAN, IMAGENET_STD, crop_share=share)
+
+
+def nms_iou(architecture: dict[str, Any]) -> float:
+    """Return that no overlap is too much: a classifier finds nothing that could overlap."""
+    del architecture
+    return 1.0
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:

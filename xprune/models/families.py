@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
-from xprune.models import classifier, one_stage, two_stage, yolo
+from xprune.models import classifier, one_stage, ssd, two_stage, yolo
 from xprune.models.targets import Targets
 
 Architecture = dict[str, Any]
@@ -24,7 +24,6 @@ class Family(Protocol):
 
     TASK: Task
     LICENCE: str
-    NMS_IOU: float
     DECODER: str  # which numpy decoder reads what `decoded` gives
     TWO_STAGES: bool  # whether it looks once more at regions that it proposes
 
@@ -45,6 +44,9 @@ class Family(Protocol):
 
     def preprocessing(self, architecture: Architecture) -> Preprocessing:
         """Return how pictures become inputs."""
+
+    def nms_iou(self, architecture: Architecture) -> float:
+        """Return the overlap of two boxes of a class beyond which the lesser one goes."""
 
     def usual_size(self, architecture: Architecture) -> tuple[int, int]:
         """Return the input (height, width) in pixels for who names none."""
@@ -88,6 +90,7 @@ MODELS: dict[str, Family] = {
     "yolo": yolo,  # YOLOv3 to YOLOv12 with Ultralytics' Detect head
     "one_stage": one_stage,  # torchvision's RetinaNet and FCOS, on several backbones
     "two_stage": two_stage,  # torchvision's Faster R-CNN, on several backbones
+    "ssd": ssd,  # torchvision's SSD300 and SSDlite
     "classifier": classifier,  # torchvision's, and the residual networks for CIFAR-10
 }
 

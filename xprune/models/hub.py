@@ -9,7 +9,7 @@ import torch
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models import one_stage, two_stage
+from xprune.models import one_stage, ssd, two_stage
 from xprune.models.classifier import NAMES, TORCHVISION
 from xprune.models.torchvision_parts import models
 
@@ -29,7 +29,8 @@ def default_weights(model: str, say: Callable[[str], None]) -> Path:
         UsageError: If torchvision has none.
         EdgeError: If they cannot be downloaded.
     """
-    if model not in (*TORCHVISION, *one_stage.OFFICIAL, *two_stage.OFFICIAL):
+    official = (*TORCHVISION, *one_stage.OFFICIAL, *two_stage.OFFICIAL, *ssd.NAMES)
+    if model not in official:
         raise UsageError(
             f"--weights {DEFAULT} is for torchvision's own weights, and there are none of "
             f"{model}; give a path, or --weights none for random ones"
@@ -61,7 +62,7 @@ def check_name(path: Path) -> None:
     named = _NAMED.fullmatch(path.name)
     # Elsewhere eight such digits may be a commit, or a date.
     stem = named[1].removesuffix("_coco") if named else ""
-    detectors = (*one_stage.NAMES, *two_stage.NAMES)
+    detectors = (*one_stage.NAMES, *two_stage.NAMES, *ssd.NAMES)
     known = named and (stem in (*NAMES, *detectors) or f"{stem}_cifar" in NAMES)
     if named and known and not sha256_of(path).startswith(named[2]):
         raise EdgeError(

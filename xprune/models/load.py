@@ -23,6 +23,7 @@ from xprune.models.families import (
 )
 from xprune.models.hub import DEFAULT, check_name, default_weights
 from xprune.models.one_stage import NAMES as ONE_STAGE
+from xprune.models.ssd import NAMES as SSDS
 from xprune.models.two_stage import NAMES as TWO_STAGE
 from xprune.models.weights import Weights, fill, read_pytorch_weights
 from xprune.models.yolo import BUILD_ERRORS
@@ -147,7 +148,8 @@ def _not_found(model: str) -> str:
     return (
         f"no model is called '{model}'; there are builtin, yolov8n/s/m/l/x, yolo11n/s/m/l/x and"
         " the other YOLO detectors of Ultralytics, the detectors "
-        f"{', '.join((*ONE_STAGE, *TWO_STAGE))}, the classifiers {', '.join(CLASSIFIERS)};"
+        f"{', '.join((*ONE_STAGE, *TWO_STAGE, *SSDS))}, the classifiers "
+        f"{', '.join(CLASSIFIERS)};"
         " or give a path to a YAML or weights file"
     )
 

@@ -12,6 +12,7 @@ from runtime_bench.errors import EdgeError
 from xprune.models.pyramids import mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
+    COCO_CLASSES,
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_named,
@@ -33,7 +34,6 @@ OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet5
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 RETINANET = "retinanet:"
 NAMES = (*OFFICIAL, *(RETINANET + backbone for backbone in BACKBONES))
-COCO_CLASSES = 90
 MAX_CLASSES = 10_000
 USUAL_SIDE_PX = 640
 # Levels of the pyramid come from maps at 8, 16 and 32 pixels a place, and two coarser ones.
@@ -90,7 +90,7 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
 
 def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
     """Return torchvision's names of the classes of COCO, if there are so many."""
-    return coco_names() if architecture["nc"] == COCO_CLASSES else None
+    return coco_names(architecture["nc"])
 
 
 def classes_in(state: dict[str, Tensor]) -> int | None:
@@ -102,9 +102,15 @@ def classes_in(state: dict[str, Tensor]) -> int | None:
 
 
 def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return a letterbox, values normalised as ImageNet's."""
+    """Return what torchvision's transform does, for an input whose size stays the same."""
     del architecture
-    return Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def nms_iou(architecture: dict[str, Any]) -> float:
+    """Return the overlap of two boxes of a class beyond which the lesser one goes."""
+    del architecture
+    return NMS_IOU
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:

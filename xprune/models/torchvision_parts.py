@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from runtime_bench.errors import EdgeError
 
+COCO_CLASSES = 90
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -26,8 +27,10 @@ def detection() -> Any:
     return found
 
 
-def coco_names() -> tuple[str, ...]:
-    """Return the names of COCO's 90 classes; ten of them have no pictures."""
+def coco_names(count: int) -> tuple[str, ...] | None:
+    """Return torchvision's names of the classes of COCO, if there are `count` of them."""
+    if count != COCO_CLASSES:
+        return None
     weights = detection().RetinaNet_ResNet50_FPN_Weights.DEFAULT
     return tuple(weights.meta["categories"][1:])
 

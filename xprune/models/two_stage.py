@@ -16,6 +16,7 @@ from xprune.models.proposals import best, cut, grid, proposed
 from xprune.models.pyramids import mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
+    COCO_CLASSES,
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_named,
@@ -42,7 +43,6 @@ OFFICIAL = (
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 FASTERRCNN = "fasterrcnn:"
 NAMES = (*OFFICIAL, *(FASTERRCNN + backbone for backbone in BACKBONES))
-COCO_CLASSES = 90
 MAX_CLASSES = 10_000
 USUAL_SIDE_PX = 640
 STRIDE, LEAST_PX = 32, 64
@@ -106,7 +106,7 @@ def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
 
 def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
     """Return torchvision's names of the classes of COCO, if there are so many."""
-    return coco_names() if architecture["nc"] == COCO_CLASSES else None
+    return coco_names(architecture["nc"])
 
 
 def classes_in(state: dict[str, Tensor]) -> int | None:
@@ -115,9 +115,15 @@ def classes_in(state: dict[str, Tensor]) -> int | None:
 
 
 def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return a letterbox, values normalised as ImageNet's."""
+    """Return what torchvision's transform does, for an input whose size stays the same."""
     del architecture
-    return Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def nms_iou(architecture: dict[str, Any]) -> float:
+    """Return the overlap of two boxes of a class beyond which the lesser one goes."""
+    del architecture
+    return NMS_IOU
 
 
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
@@ -279,6 +285,12 @@ class Decoded(nn.Module):
         named = _part(self.network, "backbone")(images)
         first = proposed(self.network, images, named)
         return self._seen(images, named, best(_part(self.network, "rpn"), first, images))
+
+    def candidates(self, images: Tensor) -> Tensor:
+        """Return what there is to propose, (B, A, 5): ltrb in pixels, and its logit."""
+        first = proposed(self.network, images, _part(self.network, "backbone")(images))
+        boxes = cut(first["boxes"], images.shape[2], images.shape[3])
+        return torch.cat((boxes, first["objectness"][..., None]), 2)
 
     def at_regions(self, images: Tensor, regions: Tensor) -> Tensor:
         """Look where somebody else proposes to, (B, R, 4)."""

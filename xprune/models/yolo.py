@@ -267,6 +267,12 @@ def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
     return Preprocessing()
 
 
+def nms_iou(architecture: dict[str, Any]) -> float:
+    """Return the overlap of two boxes of a class beyond which the lesser one goes."""
+    del architecture
+    return NMS_IOU
+
+
 def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
     """Return Ultralytics' default."""
     del architecture

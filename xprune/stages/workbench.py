@@ -21,7 +21,8 @@ from exporters.bundle import check_size
 from exporters.card import ModelCard
 from exporters.graph import build_graph
 from exporters.probes import make_probes
-from runtime_bench.artifact.manifest import InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import Manifest, OutputSpec
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.errors import EdgeError, UsageError
@@ -121,6 +122,14 @@ class Workbench:
         wanted = self.run.config.base_imgsz
         return check_size(wanted, stride=self.detector.stride) if wanted else self.size
 
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Return whether inputs (height, width) in pixels are large enough for the network."""
+        try:
+            self.family.check_size(self.detector.network, size)
+        except EdgeError:
+            return False
+        return True
+
     @cached_property
     def spec(self) -> InputSpec:
         """How a picture becomes an input."""
@@ -139,7 +148,7 @@ class Workbench:
             task=detector.task,
             preprocessing=detector.preprocessing,
             decoder=self.family.DECODER,
-            nms_iou=self.family.NMS_IOU,
+            nms_iou=self.family.nms_iou(detector.architecture),
             display_score=self.run.config.conf,
         )
 

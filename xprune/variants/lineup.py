@@ -18,12 +18,11 @@ from xprune.stages.timed_plan import MARGIN
 from xprune.stages.workbench import Workbench
 from xprune.variants.agreement import Agreement
 from xprune.variants.folder import at_other_size, at_variant
-from xprune.variants.sizes import worthy_sizes
+from xprune.variants.sizes import wanted_shapes, worthy_sizes
 from xprune.variants.variant import LEAST_FROM_LAYERS, Measured, Variant
 
 # A variant this much faster than asked only loses accuracy.
 TOO_FAST = 0.75
-SQUARE = (1, 1)
 MOST_SIZES = 16
 # A precision that agrees with the truth as well as this share of another's is as good.
 AS_GOOD = 0.98
@@ -86,16 +85,14 @@ class Lineup:
         bench, ratio = self._bench, ratios[at_base]
         if bench.run.config.imgsz != AUTO:
             return [replace(at_base, size=bench.size)]
-        # Of a picture that is cropped a square shows most for its area, whatever its shape.
-        cropped = bench.spec.resize == "crop"
-        pictures = bench.sets.calibration.pictures
-        sizes = worthy_sizes(
+        worthy = worthy_sizes(
             at_base.size,
             bench.detector.stride,
-            [SQUARE] if cropped else [picture.size for picture in pictures],
+            wanted_shapes(at_base.size, bench.spec.resize, bench.sets.calibration.pictures),
             least=TOO_FAST * goal / ratio,
             most=goal / ratio / LEAST_FROM_LAYERS,
         )
+        sizes = [size for size in worthy if bench.takes(size)]
         step = -(-len(sizes) // MOST_SIZES)
         return [replace(at_base, size=size) for size in sizes[:: step or 1]]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from runtime_bench.data.dataset import Picture
 from xprune.variants.variant import Size
 
+SQUARE = (1, 1)
 # A rectangle may be longer than the base where that suits the pictures.
 LONGEST = 1.5
 # Logarithms of scales that differ by no more than this are the same.
@@ -47,6 +49,21 @@ def worthy_sizes(
             front.append(size)
             sharpest = scale
     return [size for size in front[::-1] if size[0] * size[1] >= least * area]
+
+
+def wanted_shapes(base: Size, resize: str, pictures: Sequence[Picture]) -> list[Size]:
+    """Return the shapes (height, width) that inputs should be like: as a rule the pictures'.
+
+    Args:
+        base: The unpruned model's (height, width) in pixels.
+        resize: How a picture becomes an input; see `InputSpec`.
+        pictures: Of the kind that the model is to see.
+    """
+    if resize == "crop":  # a square shows most for its area, whatever the picture's shape
+        return [SQUARE]
+    if resize == "stretch":  # the network knows objects as stretched as the base makes them
+        return [base]
+    return [picture.size for picture in pictures]
 
 
 def _log_scale(size: Size, pictures: Sequence[Size]) -> float:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from runtime_bench.accuracy.predictions import detect_all, evaluate_artifact
-from runtime_bench.artifact.manifest import FileEntry, InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import FileEntry, Manifest, OutputSpec
 from runtime_bench.data.dataset import Dataset, Picture
 from runtime_bench.data.pictures import BoxList
 from runtime_bench.errors import EdgeError

@@ -10,7 +10,8 @@ from PIL import Image
 
 import runtime_bench
 from runtime_bench.artifact.detector import load, read_outputs
-from runtime_bench.artifact.manifest import InputSpec, OutputSpec, read_manifest, write_manifest
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import OutputSpec, read_manifest, write_manifest
 from runtime_bench.errors import EdgeError, UsageError
 from tests.reference.tiny_models import NAMES, write_artifact
 

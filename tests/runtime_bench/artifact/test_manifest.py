@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime_bench.artifact.input_spec import RESIZES, InputSpec
 from runtime_bench.artifact.manifest import (
     PRECISIONS,
     FileEntry,
-    InputSpec,
     Manifest,
     OutputSpec,
     artifact_folder,
@@ -31,12 +31,13 @@ from runtime_bench.errors import EdgeError
 OLD_FILE = Path(__file__).parents[2] / "data" / "manifest_v1.json"
 OLD = json.loads(OLD_FILE.read_text(encoding="utf-8"))
 SECOND = {**OLD, "version": 2, "precision": "int8"}
-NEW = {
+THIRD = {
     **SECOND,
     "version": 3,
     "pictures": [],
     "input": {**OLD["input"], "shorter_px": None},
 }
+NEW = {**THIRD, "version": 4}
 
 # "test", whose digest stands in the old file.
 MODEL_BYTES = b"test"
@@ -47,16 +48,26 @@ SIDES = st.integers(1, 40).map(lambda steps: steps * 32)
 THREE = st.tuples(*[st.floats(0.125, 4)] * 3)
 JSON_OBJECTS = st.dictionaries(st.text(), st.lists(st.integers() | st.text()), max_size=3)
 
+VALUES = {
+    "size": st.tuples(SIDES, SIDES),
+    "name": TEXTS,
+    "scale": st.floats(0.001, 1),
+    "mean": THREE,
+    "std": THREE,
+}
 INPUTS = st.builds(
     InputSpec,
-    size=st.tuples(SIDES, SIDES),
-    name=TEXTS,
-    scale=st.floats(0.001, 1),
-    mean=THREE,
-    std=THREE,
     pad_value=st.integers(0, 255),
     centred=st.booleans(),
     scale_up=st.booleans(),
+    **VALUES,
+) | st.sampled_from(["fit", "stretch"]).flatmap(
+    lambda resize: st.builds(
+        InputSpec,
+        resize=st.just(resize),
+        **VALUES,
+        **{key: st.just(value) for key, value in RESIZES[resize].items()},
+    )
 )
 LIMITS = {
     "min_score": FRACTIONS,
@@ -158,6 +169,19 @@ def test_the_second_version_still_loads():
     assert (manifest.precision, manifest.pictures) == ("int8", ())
 
 
+def test_the_third_version_still_loads():
+    """It knows pictures and crops, and nothing that is resized as PyTorch does."""
+    manifest = manifest_from_json(THIRD, source="test")
+    cropped = {"resize": "crop", "antialias": True, "shorter_px": 320, "pad_value": 7}
+    other = {**THIRD, "input": {**THIRD["input"], **cropped}}
+
+    assert manifest.input == InputSpec(size=(256, 320))
+    assert manifest_from_json(other, source="test").input.shorter_px == 320
+    for wrong in ({"resize": "fit"}, {"pad_value": None}):
+        with pytest.raises(EdgeError, match=rf"input\.{next(iter(wrong))}"):
+            manifest_from_json({**THIRD, "input": {**THIRD["input"], **wrong}}, source="test")
+
+
 def test_writing_checks_and_reading_agrees(tmp_path):
     """What `write_manifest` wrote is what `read_manifest` reads."""
     (tmp_path / "model.onnx").write_bytes(MODEL_BYTES)
@@ -174,9 +198,9 @@ GOOD_ENTRY = OLD["files"]["model.onnx"]
 FAULTS = [
     (("format",), "a cat", "format is 'a cat'; this version knows 'xprune-edge manifest'"),
     (("format",), ..., "format is missing"),
-    (("version",), 4, "version is 4; this program reads versions 1 to 3"),
-    (("version",), True, "version is True; this program reads versions 1 to 3"),
-    (("version",), "1", "version is '1'; this program reads versions 1 to 3"),
+    (("version",), 5, "version is 5; this program reads versions 1 to 4"),
+    (("version",), True, "version is True; this program reads versions 1 to 4"),
+    (("version",), "1", "version is '1'; this program reads versions 1 to 4"),
     (("version",), 2, "precision is missing"),
     (("precision",), "int8", "unknown key 'precision'"),
     (("model_name",), 7, "model_name must be a text, not a number"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runtime_bench.artifact import preprocess
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.preprocess import (
     letterbox,
     place,

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from runtime_bench.accuracy.coco import Accuracy
-from runtime_bench.artifact.manifest import FileEntry, InputSpec, Manifest, OutputSpec
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.manifest import FileEntry, Manifest, OutputSpec
 from runtime_bench.bench.doubts import Doubt
 from runtime_bench.bench.report import (
     bench_rows,
@@ -198,6 +199,32 @@ def test_an_artifact_in_words() -> None:
     assert rows["model.onnx"] == "5.0 MB, sha256 abababababab..."
     assert rows["parity max_difference"] == "1e-05"
     assert rows["made: command"] == "x" * 77 + "..."
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (InputSpec(size=(32, 64)), "letterbox, bilinear, padded with 114"),
+        (
+            InputSpec(size=(32, 64), resize="fit", pad_value=None, centred=False),
+            "fit, bilinear, at the left top, padded with the mean",
+        ),
+        (
+            InputSpec(size=(32, 64), resize="stretch", pad_value=None, centred=False),
+            "stretch, bilinear",
+        ),
+        (
+            InputSpec(size=(32, 32), resize="crop", antialias=True, shorter_px=40),
+            "shorter side to 40 px, bilinear, the middle of it",
+        ),
+    ],
+)
+def test_how_a_picture_is_prepared_in_words(spec: InputSpec, words: str) -> None:
+    """What happens to it, and what fills what it leaves free."""
+    output = OutputSpec(kind="raw", names=("output0",), decoder="yolo")
+    manifest = Manifest("m", "yolo", "MIT", ("a",), 32, spec, output, files={})
+
+    assert dict(manifest_rows(manifest))["preparation"] == words
 
 
 def test_a_machine_in_words() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.artifact.opened import open_artifact
 from runtime_bench.files import sha256_of
 from runtime_bench.timing.inputs import TimedOn, choose_inputs, inputs_of, timed_inputs

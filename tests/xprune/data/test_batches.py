@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from runtime_bench.accuracy.coco import Accuracy
-from runtime_bench.artifact.manifest import InputSpec
-from runtime_bench.artifact.preprocess import letterbox, read_picture
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, prepare, read_picture
 from runtime_bench.data.dataset import Picture, read_dataset
 from tests.reference.cards import raw_manifest
 from tests.reference.toy_networks import tiny_yolo
@@ -41,6 +41,27 @@ def test_pictures_are_letterboxed_and_kept_small(pictures, tensors):
     for index, picture in enumerate(pictures):
         image, _ = letterbox(read_picture(picture.path), SPEC)
         assert torch.equal(tensors.images(index, index + 1)[0], torch.from_numpy(image))
+
+
+@pytest.mark.parametrize("resize", ["fit", "stretch"])
+def test_values_between_whole_ones_are_rounded(pictures, resize):
+    """Half a step of 255 at most from what the device will see; boxes move as pixels do."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    spec = InputSpec(
+        size=SPEC.size, resize=resize, mean=mean, std=std, pad_value=None, centred=False
+    )
+
+    tensors = read_pictures(pictures, spec, label="Reading")
+
+    assert tensors.pixels.dtype == torch.uint8
+    for index, picture in enumerate(pictures):
+        image, _ = prepare(read_picture(picture.path), spec)
+        apart = np.abs(tensors.images(index, index + 1)[0].numpy() - image)
+        assert (apart.max((1, 2)) <= 0.501 / 255 / np.array(std)).all()
+        # 30 x 40 pixels become 64 x 85, or 64 x 96.
+        across = (85 if resize == "fit" else 96) / 40
+        expected = picture.boxes[~picture.crowd] * np.tile([across, 64 / 30], 2)
+        np.testing.assert_allclose(tensors.labels[index].boxes, expected, rtol=1e-6)
 
 
 def test_boxes_move_with_their_pictures(pictures, tensors):

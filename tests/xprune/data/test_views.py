@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from runtime_bench.artifact.manifest import InputSpec
-from runtime_bench.artifact.preprocess import letterbox
+from runtime_bench.artifact.input_spec import InputSpec
+from runtime_bench.artifact.preprocess import letterbox, prepare
 from xprune.data.views import (
     View,
     batch_views,
@@ -57,6 +57,27 @@ def test_a_plain_view_is_the_letterbox(size):
         max(placement.left_px - 1, 0) : placement.left_px + width + 1,
     ] = False
     np.testing.assert_allclose(found[:, outside], 114 / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("resize", ["fit", "stretch"])
+@pytest.mark.parametrize("size", [(50, 40), (30, 90), (128, 64)])
+def test_a_plain_view_is_what_the_model_sees(resize, size):
+    """Away from the edges; beside the picture is the mean, which is 0."""
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    spec = InputSpec(
+        size=SPEC.size, resize=resize, mean=mean, std=std, pad_value=None, centred=False
+    )
+    picture = smooth_picture(size)
+    expected, placement = prepare(picture, spec)
+
+    found = shown(pixels_of(picture), plain_view(0, size, spec), spec).numpy()
+
+    height, width = placement.inner_size
+    margin = 1 + round(max(height / size[0], width / size[1]))
+    inside = np.s_[:, margin : height - margin, margin : width - margin]
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
+    np.testing.assert_allclose(found[:, height + 1 :], 0, atol=1e-6)
+    np.testing.assert_allclose(found[:, :, width + 1 :], 0, atol=1e-6)
 
 
 def test_a_varied_view_is_where_its_numbers_say():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.data.pictures import Picture
 from xprune.frontier.sizes import SizeTimes, likely_sizes, shown_scale
 
@@ -21,7 +22,7 @@ def picture(height: int, width: int) -> Picture:
     return Picture("p", Path("p"), (height, width), bare, np.zeros(0, int), np.zeros(0, bool))
 
 
-LANDSCAPE = [picture(480, 640), picture(427, 640)]
+LANDSCAPE = [(480, 640), (427, 640)]
 
 
 def test_portrait_inputs_are_no_use_for_landscape_pictures() -> None:
@@ -32,6 +33,18 @@ def test_portrait_inputs_are_no_use_for_landscape_pictures() -> None:
     assert (224, 320) in sizes
     assert all(height <= width for height, width in sizes)
     assert all(side % 32 == 0 for size in sizes for side in size)
+
+
+def test_where_any_side_will_do_not_every_one_is_tried() -> None:
+    """Steps are a fortieth of the base at least, rounded up to the stride; 32 stays 32."""
+    sides = {side for size in likely_sizes((300, 300), 4, [(300, 300)]) for side in size}
+
+    assert all(side % 8 == 0 for side in sides)
+    assert {side for size in likely_sizes((1280, 1280), 32, LANDSCAPE) for side in size} >= {
+        992,
+        1024,
+        1056,
+    }
 
 
 def test_no_size_that_is_left_out_shows_pictures_larger() -> None:
@@ -54,11 +67,14 @@ def test_no_size_that_is_left_out_shows_pictures_larger() -> None:
 class Measured(SizeTimes):
     """Sizes whose latency follows their area, with a share that does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, least_px: int = 0) -> None:
+        pictures = [picture(*size) for size in LANDSCAPE]
         bench = SimpleNamespace(
             size=BASE,
+            spec=InputSpec(size=BASE),
+            takes=lambda size: min(size) >= least_px,
             detector=SimpleNamespace(stride=32),
-            sets=SimpleNamespace(calibration=SimpleNamespace(pictures=LANDSCAPE)),
+            sets=SimpleNamespace(calibration=SimpleNamespace(pictures=pictures)),
         )
         ground: Any = SimpleNamespace(
             bench=bench,
@@ -88,6 +104,16 @@ def test_all_sizes_near_a_budget_are_found_and_few_others_are_exported(tmp_path:
     assert set(found) == {size for size, ratio in true.items() if 0.564 <= ratio <= 0.612}
     assert found
     assert len(sizes.exported) <= len(found) + 5
+
+
+def test_sizes_that_the_network_cannot_take_are_not_tried(tmp_path: Path) -> None:
+    """Some lose their last map in a small input; what is left may be slower than asked."""
+    sizes = Measured(tmp_path, least_px=288)
+
+    found = sizes.near(0.6)
+
+    assert found
+    assert all(min(size) >= 288 for size in [*found, *sizes.exported])
 
 
 def test_sizes_are_timed_once(tmp_path: Path) -> None:

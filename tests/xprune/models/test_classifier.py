@@ -166,7 +166,7 @@ def test_the_head_is_seen_through_a_pruned_network():
 
 def test_families_are_told_by_name():
     """A name leads to one of them, and what it says can be built."""
-    assert set(MODELS) == {"yolo", "one_stage", "two_stage", "classifier"}
+    assert set(MODELS) == {"yolo", "one_stage", "two_stage", "ssd", "classifier"}
     assert find_architecture("resnet50")["family"] == "classifier"
     assert "backbone" in find_architecture("yolov8n")
     assert find_architecture("resnet51") is None

@@ -101,6 +101,29 @@ def test_default_weights_come_from_the_cache_if_they_are_there(monkeypatch, tmp_
     assert str(path) in said[0]
 
 
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [
+        ("ssd300_vgg16", "ssd300_vgg16_coco-b556d3b4.pth"),
+        ("ssdlite320_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth"),
+        ("fcos_resnet50_fpn", "fcos_resnet50_fpn_coco-99b0c9b7.pth"),
+    ],
+)
+def test_weights_of_detectors_have_torchvisions_names(
+    monkeypatch, tmp_path: Path, model: str, file: str
+):
+    """The file that the hub would fetch, which must be what its name says."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _asked)
+    path = tmp_path / "checkpoints" / file
+    path.parent.mkdir()
+    path.write_bytes(b"something else")
+
+    assert hub.default_weights(model, [].append) == path
+    with pytest.raises(EdgeError, match="its SHA-256 does not begin with"):
+        hub.check_name(path)
+
+
 def test_without_a_network_default_weights_are_an_error(monkeypatch, tmp_path: Path):
     """In one line, after a person was told what is being downloaded; nothing is left."""
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.artifact.manifest import InputSpec
+from runtime_bench.artifact.input_spec import InputSpec
 from runtime_bench.data.dataset import read_dataset
 from tests.reference.cards import raw_manifest
 from xprune.data.pool import read_pool

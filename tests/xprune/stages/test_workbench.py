@@ -100,6 +100,14 @@ def test_speed_is_against_the_base_size(make_bench: MakeBench) -> None:
     assert read_manifest(bench.run.file(BASELINE_FOLDER)).input.size == (96, 128)
 
 
+def test_sizes_too_small_for_a_network_are_known_before(make_bench: MakeBench) -> None:
+    """As the family says it, so that none is exported in vain."""
+    bench = make_bench(model="ssd300_vgg16", weights="none")
+
+    assert bench.takes((268, 300))
+    assert not bench.takes((264, 300))
+
+
 def test_a_base_size_that_the_network_cannot_take(make_bench: MakeBench) -> None:
     """It is found with the other checks."""
     with pytest.raises(EdgeError, match="input size 64x100 is not a multiple"):

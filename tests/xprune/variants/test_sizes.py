@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypothesis.strategies as st
+import numpy as np
 from hypothesis import given
 
-from xprune.variants.sizes import worthy_sizes
+from runtime_bench.data.dataset import Picture
+from xprune.variants.sizes import wanted_shapes, worthy_sizes
 
 LANDSCAPE = (480, 640)
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 50))
@@ -68,6 +72,25 @@ def test_shares_and_stride_are_kept_to() -> None:
     assert all(side % 32 == 0 for size in found for side in size)
     assert all(0.3 <= h * w / 320**2 <= 0.8 for h, w in found)
     assert worthy_sizes((320, 320), 32, [LANDSCAPE], least=0.999, most=0.9995) == []
+
+
+def test_a_shape_is_wanted_that_shows_what_the_network_knows() -> None:
+    """The pictures' own, but where they are cropped or stretched to the input."""
+    bare = np.zeros((0, 4), np.float32)
+    none = np.zeros(0, int)
+    pictures = [Picture("p", Path("p"), LANDSCAPE, bare, none, none.astype(bool))]
+
+    assert wanted_shapes((300, 400), "letterbox", pictures) == [LANDSCAPE]
+    assert wanted_shapes((300, 400), "fit", pictures) == [LANDSCAPE]
+    assert wanted_shapes((300, 400), "crop", pictures) == [(1, 1)]
+    assert wanted_shapes((300, 400), "stretch", pictures) == [(300, 400)]
+
+
+def test_stretched_inputs_keep_the_shape_of_the_base() -> None:
+    """Whatever shape the pictures have."""
+    found = worthy_sizes((320, 320), 32, [(320, 320)], least=0.4, most=1.0)
+
+    assert all(height == width for height, width in found)
 
 
 def _scale(size: tuple[int, int], pictures: list[tuple[int, int]]) -> float:
