@@ -68,7 +68,7 @@ def test_either_of_two_equals_may_be_looked_at():
 
 def test_any_of_the_last_equals_may_be_looked_at():
     """There was room for one of them."""
-    _, _, figures = beside([0, 2, 4], [2.0, 2.0, 1.0, 0.5, 0.5])
+    _, (_, _, figures) = beside([0, 2, 4], [2.0, 2.0, 1.0, 0.5, 0.5])
 
     assert figures["regions"]["share_apart"] == 0
 
