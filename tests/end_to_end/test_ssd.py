@@ -16,7 +16,6 @@ from exporters.bundle import build_artifact
 from exporters.card import ModelCard
 from exporters.detection_parity import compare_detections
 from exporters.graph import build_graph, finish_graph
-from runtime_bench.artifact.decode import decode_yolo
 from runtime_bench.artifact.detections import Detections, match_detections
 from runtime_bench.artifact.detector import load, read_answer, read_outputs
 from runtime_bench.artifact.manifest import OutputSpec
@@ -77,7 +76,7 @@ def test_an_ssd_goes_the_whole_line(
         found = read_answer(artifact.session.run(image[None]), artifact.manifest)
         # It raises where more differs than rounding explains.
         parity = compare_detections(
-            raw, found, decode=decode_yolo, output=artifact.manifest.output, probe=path.name
+            raw, found, output=artifact.manifest.output, probe=path.name
         )
         assert parity.compared > 0
         assert parity.max_box_difference_px < 1

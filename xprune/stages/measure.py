@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 
 import numpy as np
-import torch
 
 from exporters.metadata import package_version
 from runtime_bench.accuracy.predictions import Scored
@@ -26,7 +25,6 @@ from xprune.attribution.scores import read_scores
 from xprune.config import BUILTIN, RunConfig
 from xprune.explain.pictures import Example
 from xprune.explain.report import write_report
-from xprune.layers.candidates import count_macs
 from xprune.models.detector import Detector
 from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.run_folder import VARIANTS_FILE
@@ -189,7 +187,7 @@ def _side(
         **_figures(result.accuracy),
         "latency_s": asdict(statistics_of(times_s)),
         "parameters": sum(weight.numel() for weight in network.parameters()),
-        "macs": count_macs(network, lambda: bench.forward(network, torch.zeros(1, 3, *size))),
+        "macs": bench.macs(network, size),
         "size_bytes": result.artifact.size_bytes,
         "peak_memory_bytes": result.peak_memory_bytes,
         "load_time_s": result.load_time_s,

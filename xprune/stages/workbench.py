@@ -39,7 +39,7 @@ from xprune.data.sets import (
     recovery_set,
     split_and_match,
 )
-from xprune.layers.candidates import Candidate, find_candidates
+from xprune.layers.candidates import Candidate, count_macs, find_candidates
 from xprune.models.detector import Detector
 from xprune.models.families import MODELS, Family
 from xprune.models.load import load_detector
@@ -329,6 +329,11 @@ class Workbench:
     def decoded(self, network: nn.Module) -> nn.Module:
         """Return the module to export."""
         return self.family.decoded(network)
+
+    def macs(self, network: nn.Module, size: tuple[int, int]) -> int:
+        """Return the multiply-adds for one picture, all regions of two stages included."""
+        whole, image = self.decoded(network), torch.zeros(1, 3, *size)
+        return count_macs(network, lambda: whole(image))
 
     def raw_graph(self, network: nn.Module) -> bytes:
         """Return the network's ONNX with a raw output, as it would ship but for NMS."""

@@ -15,13 +15,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from runtime_bench.artifact.manifest import MODEL_FILE
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, sha256_of, write_json
-from xprune.layers.candidates import count_macs
 from xprune.layers.zeroed import zeroed
 from xprune.pruning.plan import PrunePlan, Request
 from xprune.pruning.plan_by_count import plan_by_count, wanted_count
@@ -115,9 +113,8 @@ def make_arm(ground: Ground, arm: Arm) -> Made:
 
 def size_of(bench: Workbench, network: nn.Module) -> tuple[int, int]:
     """Return the parameters of a network, and its multiply-adds for one picture."""
-    image = torch.zeros(1, 3, *bench.size)
-    macs = count_macs(network, lambda: bench.forward(network, image))
-    return sum(weight.numel() for weight in network.parameters()), macs
+    parameters = sum(weight.numel() for weight in network.parameters())
+    return parameters, bench.macs(network, bench.size)
 
 
 def _made(ground: Ground, arm: Arm, start_s: float) -> Made:
