@@ -18,6 +18,7 @@ from runtime_bench.data.class_folder import (
 from runtime_bench.data.coco_json import read_coco
 from runtime_bench.data.picture_folder import list_pictures, read_folder
 from runtime_bench.data.pictures import Dataset, FaultLog, Picture, shown
+from runtime_bench.data.wordnet import labels_of_ids
 from runtime_bench.data.yolo_yaml import read_yolo
 from runtime_bench.errors import EdgeError
 from runtime_bench.progress import track
@@ -120,6 +121,8 @@ def match_classes(
 ) -> Dataset:
     """Return the data set with labels that index `names`; classes are matched by name.
 
+    Those that are called by WordNet's ids, as ImageNet's folders are, are matched by these.
+
     Raises:
         EdgeError: If a label is of a class that is not among `names`, or labels are for another
             task than the model's.
@@ -129,6 +132,9 @@ def match_classes(
     if dataset.names == names:
         return dataset
     index = {name: label for label, name in reversed(list(enumerate(names)))}
+    if task == "classify" and not index.keys() & set(dataset.names):
+        by_id = labels_of_ids(dataset.names, count=len(names), source=Path(dataset.source))
+        index = by_id or index
     new_label = np.array([index.get(name, -1) for name in dataset.names], dtype=np.int64)
     pictures = []
     for picture in dataset.pictures:
