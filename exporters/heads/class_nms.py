@@ -5,14 +5,10 @@ It answers what the numpy decoder `decode_class_boxes` answers.
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
-from exporters.heads.steps import named_nodes
+from exporters.heads.steps import Step, with_detections
 from exporters.raw_layout import CLASS_BOXES, REGION_ROWS, rows_of
 from runtime_bench.artifact.manifest import DETECTION_OUTPUTS
-
-_PATH = "nms"
-_FLAT = -1
 
 
 def append_class_nms(
@@ -31,12 +27,9 @@ def append_class_nms(
         iou: The overlap beyond which the lower one of two boxes of a class goes.
         max_boxes: The most boxes to return.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    (raw,) = result.graph.output
+    (raw,) = model.graph.output
     _, rows, regions = (axis.dim_value for axis in raw.type.tensor_type.shape.dim)
     assert rows == rows_of(CLASS_BOXES, names_count), f"{rows} rows for {names_count} classes"
-
     constants = {
         "row_counts": np.array([REGION_ROWS, 4 * names_count, names_count]),
         # Each class is a picture of its own to the operator, so that none meets another.
@@ -44,53 +37,35 @@ def append_class_nms(
         "scores_shape": np.array([names_count, 1, regions]),
         "scores_2d": np.array([names_count, regions]),
         "class_and_region": np.array([0, 2]),
-        "flat": np.array([_FLAT]),
+        "flat": np.array([-1]),
         "max_boxes": np.array([max_boxes]),
         "iou": np.array([iou], np.float32),
         "min_score": np.array([min_score], np.float32),
     }
-    result.graph.initializer.extend(
-        numpy_helper.from_array(array, f"{_PATH}/{name}") for name, array in constants.items()
-    )
-    result.graph.node.extend(_nodes(raw.name))
-    del result.graph.output[:]
-    boxes, scores, labels = DETECTION_OUTPUTS
-    result.graph.output.extend(
-        [
-            helper.make_tensor_value_info(boxes, TensorProto.FLOAT, ["detections", 4]),
-            helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["detections"]),
-            helper.make_tensor_value_info(labels, TensorProto.INT64, ["detections"]),
-        ]
-    )
-    onnx.checker.check_model(result, full_check=True)
-    return result
+    return with_detections(model, constants, _steps(raw.name))
 
 
-def _nodes(raw: str) -> list[onnx.NodeProto]:
+def _steps(raw: str) -> list[Step]:
     boxes, scores, labels = DETECTION_OUTPUTS
-    return named_nodes(
-        [
-            ("Split", [raw, "row_counts"], ["regions", "box_rows", "score_rows"], {"axis": 1}),
-            ("Reshape", ["box_rows", "boxes_shape"], ["by_row"], {}),
-            ("Transpose", ["by_row"], ["by_class"], {"perm": [0, 2, 1]}),
-            ("Reshape", ["score_rows", "scores_shape"], ["class_scores"], {}),
-            (
-                "NonMaxSuppression",
-                ["by_class", "class_scores", "max_boxes", "iou", "min_score"],
-                ["kept"],  # (kept, 3): class, 0, region
-                {},
-            ),
-            ("Gather", ["kept", "class_and_region"], ["pairs"], {"axis": 1}),
-            ("Reshape", ["score_rows", "scores_2d"], ["flat_scores"], {}),
-            ("GatherND", ["flat_scores", "pairs"], ["kept_scores"], {}),
-            ("Shape", ["kept_scores"], ["kept_count"], {}),
-            ("Min", ["kept_count", "max_boxes"], ["count"], {}),
-            ("TopK", ["kept_scores", "count"], [scores, "best"], {"axis": 0}),
-            ("Gather", ["pairs", "best"], ["best_pairs"], {"axis": 0}),
-            ("Split", ["best_pairs"], ["class", "region"], {"axis": 1, "num_outputs": 2}),
-            ("Reshape", ["class", "flat"], [labels], {}),
-            ("GatherND", ["by_class", "best_pairs"], [boxes], {}),
-        ],
-        path=_PATH,
-        outside={raw, *DETECTION_OUTPUTS},
-    )
+    return [
+        ("Split", [raw, "row_counts"], ["regions", "box_rows", "score_rows"], {"axis": 1}),
+        ("Reshape", ["box_rows", "boxes_shape"], ["by_row"], {}),
+        ("Transpose", ["by_row"], ["by_class"], {"perm": [0, 2, 1]}),
+        ("Reshape", ["score_rows", "scores_shape"], ["class_scores"], {}),
+        (
+            "NonMaxSuppression",
+            ["by_class", "class_scores", "max_boxes", "iou", "min_score"],
+            ["kept"],  # (kept, 3): class, 0, region
+            {},
+        ),
+        ("Gather", ["kept", "class_and_region"], ["pairs"], {"axis": 1}),
+        ("Reshape", ["score_rows", "scores_2d"], ["flat_scores"], {}),
+        ("GatherND", ["flat_scores", "pairs"], ["kept_scores"], {}),
+        ("Shape", ["kept_scores"], ["kept_count"], {}),
+        ("Min", ["kept_count", "max_boxes"], ["count"], {}),
+        ("TopK", ["kept_scores", "count"], [scores, "best"], {"axis": 0}),
+        ("Gather", ["pairs", "best"], ["best_pairs"], {"axis": 0}),
+        ("Split", ["best_pairs"], ["class", "region"], {"axis": 1, "num_outputs": 2}),
+        ("Reshape", ["class", "flat"], [labels], {}),
+        ("GatherND", ["by_class", "best_pairs"], [boxes], {}),
+    ]

@@ -8,12 +8,9 @@ rounding of the limit may fall on the other side, since boxes are compared as ce
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
-from exporters.heads.steps import Step, named_nodes
+from exporters.heads.steps import Step, with_detections
 from runtime_bench.artifact.manifest import DETECTION_OUTPUTS
-
-_PATH = "nms"
 
 
 def append_nms(
@@ -32,12 +29,9 @@ def append_nms(
         iou: The overlap beyond which the lower one of two boxes of a class goes.
         max_boxes: The most boxes to return.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    (raw,) = result.graph.output
+    (raw,) = model.graph.output
     rows = raw.type.tensor_type.shape.dim[1].dim_value
     assert rows == 4 + names_count, f"{rows} rows for {names_count} classes"
-
     constants = {
         "box_rows": np.array([4, names_count]),
         "first_axis": np.array([0]),
@@ -48,27 +42,13 @@ def append_nms(
         "min_score": np.array([min_score], np.float32),
         "half": np.array(0.5, np.float32),
     }
-    result.graph.initializer.extend(
-        numpy_helper.from_array(array, f"{_PATH}/{name}") for name, array in constants.items()
-    )
-    result.graph.node.extend(_nodes(raw.name))
-    del result.graph.output[:]
-    boxes, scores, labels = DETECTION_OUTPUTS
-    result.graph.output.extend(
-        [
-            helper.make_tensor_value_info(boxes, TensorProto.FLOAT, ["detections", 4]),
-            helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["detections"]),
-            helper.make_tensor_value_info(labels, TensorProto.INT64, ["detections"]),
-        ]
-    )
-    onnx.checker.check_model(result, full_check=True)
-    return result
+    return with_detections(model, constants, _steps(raw.name))
 
 
-def _nodes(raw: str) -> list[onnx.NodeProto]:
+def _steps(raw: str) -> list[Step]:
     """Return the operators; a name of this page is a value, or else a constant above."""
     boxes, scores, labels = DETECTION_OUTPUTS
-    steps: list[Step] = [
+    return [
         # The scores stay as they are, (1, classes, anchors): the order that NMS wants.
         ("Split", [raw, "box_rows"], ["by_row", "class_scores"], {"axis": 1}),
         ("Transpose", ["by_row"], ["by_anchor"], {"perm": [0, 2, 1]}),
@@ -97,4 +77,3 @@ def _nodes(raw: str) -> list[onnx.NodeProto]:
         ("Add", ["centre", "half_extent"], ["right_bottom"], {}),
         ("Concat", ["left_top", "right_bottom"], [boxes], {"axis": 1}),
     ]
-    return named_nodes(steps, path=_PATH, outside={raw, *DETECTION_OUTPUTS})

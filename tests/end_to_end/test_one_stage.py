@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
 import pytest
-import torch
 
-from exporters.detection_parity import compare_detections
-from runtime_bench.artifact.detector import load, read_answer
-from runtime_bench.artifact.preprocess import prepare, read_picture
-from tests.cli.commands import run
+from tests.end_to_end.whole_line import check_against_pytorch, line_without
 from xprune.models import one_stage
-from xprune.models.load import load_detector
 
 LIGHT = ["retinanet:shufflenet_v2_x0_5"]
 # Half a minute each on one core.
@@ -31,38 +25,13 @@ def test_a_one_stage_detector_goes_the_whole_line(
 ) -> None:
     """Listed, scored, planned, cut, exported, measured; the file answers as PyTorch does."""
     monkeypatch.chdir(tmp_path)
-    model = ("--model", name, "--weights", "none", "--imgsz", "64x96")
-    few = ("--data", "builtin", "--images", "8", "--calibration-images", "8", "--layers", "2")
-    ends = [
-        run("layers", *model),
-        run(
-            *("attribute", *model, *few, "--substitute", "linear", "--conf", "0.001"),
-            *("--threads", "1", "--out", "out"),
-        ),
-        *(run(stage, "--out", "out") for stage in ("plan", "prune", "export")),
-        run("bench", "out/artifact", "--data", "out/scenes/test-8/instances.json"),
-    ]
-    assert [done.exit_code for done in ends] == [0] * len(ends), ends[-1].output
 
-    manifest = json.loads((tmp_path / "out/artifact/manifest.json").read_text())
+    manifest, _ = line_without(2, "--model", name, "--weights", "none", "--imgsz", "64x96")
+
     assert (manifest["family"], manifest["output"]["iou"]) == ("one_stage", one_stage.NMS_IOU)
     assert manifest["output"]["names"] == ["boxes", "scores", "labels"]
     assert len(manifest["provenance"]["removed"]) == 2
-    graph = onnx.load(tmp_path / "out/artifact/model.onnx")
+    graph = onnx.load("out/artifact/model.onnx")
     onnx.checker.check_model(graph, full_check=True)
     assert sum(node.op_type == "NonMaxSuppression" for node in graph.graph.node) == 1
-    detector = load_detector(str(tmp_path / "out/pruned.safetensors"))
-    artifact = load(tmp_path / "out/artifact", threads=1, min_score=0.0)
-    decoded = one_stage.decoded(detector.network)
-    for path in sorted((tmp_path / "out/scenes/test-8/images").iterdir())[:4]:
-        image, _ = prepare(read_picture(path), artifact.manifest.input)
-        with torch.no_grad():
-            raw = decoded(torch.from_numpy(image)[None])[0].numpy()
-        found = read_answer(artifact.session.run(image[None]), artifact.manifest)
-        # It raises where more differs than rounding explains.
-        parity = compare_detections(
-            raw, found, output=artifact.manifest.output, probe=path.name
-        )
-        assert parity.compared > 0
-        assert parity.max_box_difference_px < 1
-        assert parity.max_score_difference < 1e-3
+    check_against_pytorch()

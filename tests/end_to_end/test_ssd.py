@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,19 @@ from torch import nn
 
 from exporters.bundle import build_artifact
 from exporters.card import ModelCard
-from exporters.detection_parity import compare_detections
 from exporters.graph import build_graph, finish_graph
 from runtime_bench.artifact.detections import Detections, match_detections
-from runtime_bench.artifact.detector import load, read_answer, read_outputs
+from runtime_bench.artifact.detector import load, read_outputs
 from runtime_bench.artifact.manifest import OutputSpec
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
-from tests.cli.commands import run
+from tests.end_to_end.whole_line import check_against_pytorch, line_without
 from tests.reference.lively_ssd import lively_ssd
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
 from xprune.models import ssd
-from xprune.models.load import load_detector
 
 CLASSES = 8  # as the built-in scenes have
 # An SSD300 takes minutes on one core.
@@ -46,41 +43,16 @@ def test_an_ssd_goes_the_whole_line(
     monkeypatch.chdir(tmp_path)
     torch.save(lively_ssd(name, CLASSES).state_dict(), "weights.pth")
     imgsz = "x".join(map(str, SIZES[name]))
-    model = ("--model", name, "--weights", "weights.pth", "--imgsz", imgsz)
-    few = ("--data", "builtin", "--images", "8", "--calibration-images", "8", "--layers", "2")
-    ends = [
-        run("layers", *model),
-        run(
-            *("attribute", *model, *few, "--substitute", "linear", "--conf", "0.001"),
-            *("--threads", "1", "--out", "out"),
-        ),
-        *(run(stage, "--out", "out") for stage in ("plan", "prune", "export")),
-        run("bench", "out/artifact", "--data", "out/scenes/test-8/instances.json"),
-    ]
-    assert [done.exit_code for done in ends] == [0] * len(ends), ends[-1].output
 
-    manifest = json.loads((tmp_path / "out/artifact/manifest.json").read_text())
+    manifest, _ = line_without(2, "--model", name, "--weights", "weights.pth", "--imgsz", imgsz)
+
     usual = lively_ssd(name, CLASSES).nms_thresh
     assert (manifest["family"], manifest["output"]["iou"]) == ("ssd", usual)
     assert manifest["input"]["resize"] == "stretch"
     assert manifest["output"]["names"] == ["boxes", "scores", "labels"]
     assert len(manifest["provenance"]["removed"]) == 2
-    onnx.checker.check_model(tmp_path / "out/artifact/model.onnx", full_check=True)
-    detector = load_detector(str(tmp_path / "out/pruned.safetensors"))
-    artifact = load(tmp_path / "out/artifact", threads=1, min_score=0.0)
-    decoded = ssd.decoded(detector.network)
-    for path in sorted((tmp_path / "out/scenes/test-8/images").iterdir())[:4]:
-        image, _ = prepare(read_picture(path), artifact.manifest.input)
-        with torch.no_grad():
-            raw = decoded(torch.from_numpy(image)[None])[0].numpy()
-        found = read_answer(artifact.session.run(image[None]), artifact.manifest)
-        # It raises where more differs than rounding explains.
-        parity = compare_detections(
-            raw, found, output=artifact.manifest.output, probe=path.name
-        )
-        assert parity.compared > 0
-        assert parity.max_box_difference_px < 1
-        assert parity.max_score_difference < 1e-3
+    onnx.checker.check_model("out/artifact/model.onnx", full_check=True)
+    check_against_pytorch()
 
 
 def check_graph(model: onnx.ModelProto) -> None:
