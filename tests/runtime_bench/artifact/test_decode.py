@@ -129,7 +129,7 @@ def test_another_shape_is_refused(shape):
 def test_an_unknown_decoder_is_named_beside_the_known():
     """A manifest of a later version may name a decoder that is not here."""
     assert find_decoder("yolo") is decode_yolo
-    with pytest.raises(EdgeError, match="no decoder is called 'detr'; there are: rows, yolo"):
+    with pytest.raises(EdgeError, match="'detr'; there are: class_boxes, rows, yolo"):
         find_decoder("detr")
 
 
