@@ -1,7 +1,8 @@
 """What the PyTorch model answers to probes: what a file is compared with."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Reference:
         worst = {"share_apart": 0.0, "limit": FEW}
         for name, found in regions.items():
             wanted = self.answers[name][:REGION_ROWS].T
-            apart = _share_apart(found, wanted, self._candidates(name))
+            apart = _share_apart(found, wanted, partial(self._candidates, name))
             own = _share_apart(self.exact[name][:REGION_ROWS].T, wanted)
             limit = max(FEW, ROUNDING_FACTOR * own)
             if apart > limit:
@@ -117,7 +118,9 @@ class Reference:
 
 
 def _share_apart(
-    regions: NDArray[Any], others: NDArray[Any], candidates: NDArray[Any] | None = None
+    regions: NDArray[Any],
+    others: NDArray[Any],
+    find_candidates: Callable[[], NDArray[Any]] | None = None,
 ) -> float:
     """Return which share of regions (R, 4) is none of the others.
 
@@ -129,7 +132,8 @@ def _share_apart(
     if not len(regions) or not len(others):
         return float(len(regions) != len(others))
     apart = iou(regions, others).max(axis=1) < SAME_REGION
-    if candidates is not None and apart.any():
+    if find_candidates is not None and apart.any():
+        candidates = find_candidates()
         tolerance = TOLERANCE * max(float(np.abs(candidates[:, 4]).max()), 1.0)
         scores, rivals = (_best_scores(some, candidates) for some in (regions[apart], others))
         equal = np.abs(scores[:, None] - rivals[None]) <= tolerance

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Below all scores.
+LOWEST = -1e30
 # The feature pyramid's paper (arXiv 1612.03144, equation 1): a region of 224 px a side is
 # looked at on the level that has 16 pixels a place; torchvision adds a little to the logarithm.
 CANONICAL_PX, CANONICAL_LEVEL, LITTLE = 224.0, 4, 1e-6
@@ -34,7 +36,7 @@ def best_regions(
 
     Args:
         boxes: (B, A, 4), ltrb in pixels, cut at the edges of the input.
-        scores: (B, A), above -1e30: probabilities or logits.
+        scores: (B, A), above `LOWEST`: probabilities or logits.
         level_sizes: How many of the A boxes are of each level, in their order.
         most_of_level: So many of a level are looked at.
         most: So many are returned.

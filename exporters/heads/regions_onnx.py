@@ -11,14 +11,11 @@ from onnx import numpy_helper
 from onnxscript import opset18
 from torch import Tensor
 
-import exporters.heads.regions  # noqa: F401 - it defines the operators
-from exporters.heads.regions import area_limits
+from exporters.heads.regions import LOWEST, area_limits
 
 # Its types tell apart what an operator takes, and a value of a graph has none yet.
 op: Any = opset18
 
-# A limit below all scores; what is no candidate is below the limit.
-LOWEST = -1e30
 INT64 = 7  # as ONNX numbers its types
 
 
@@ -52,6 +49,7 @@ def _best_regions(
     own = torch.nn.functional.one_hot(torch.tensor(levels), len(level_sizes)).T[None].bool()
     own = op.Constant(value=_tensor(own))
     seen = op.And(own, op.Unsqueeze(large, _ints(1)))
+    # What is no candidate is below the limit.
     by_level = op.Where(seen, op.Unsqueeze(of_index, _ints(1)), _float(2 * LOWEST))
     triples = op.NonMaxSuppression(near, by_level, _ints(most), _floats(iou), _floats(LOWEST))
     kept = op.Reshape(op.Slice(triples, _ints(2), _ints(3), _ints(1)), _ints(-1))

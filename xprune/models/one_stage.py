@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
-from xprune.models.pyramids import mobile_pyramid
+from xprune.models.pyramids import BACKBONES, anchors_of, mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
     COCO_CLASSES,
@@ -31,7 +31,6 @@ NMS_IOU = 0.5
 DECODER = "yolo"
 TWO_STAGES = False
 OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn")
-BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 RETINANET = "retinanet:"
 NAMES = (*OFFICIAL, *(RETINANET + backbone for backbone in BACKBONES))
 MAX_CLASSES = 10_000
@@ -268,14 +267,9 @@ class _Decoded(nn.Module):
 
 
 def _anchors(network: nn.Module, levels: Sequence[Tensor]) -> Tensor:
-    """Return the anchors (A, 4) of all places, ltrb in pixels, as the network's generator does.
-
-    Its own call keeps what it made for the last input, which export refuses.
-    """
+    """Return the anchors (A, 4) of all places, ltrb in pixels."""
     height, width = (FINEST * side for side in levels[0].shape[2:])
-    sizes = [level.shape[2:] for level in levels]
-    steps = [(height // rows, width // columns) for rows, columns in sizes]
-    anchors: Tensor = torch.cat(_part(network, "anchor_generator").grid_anchors(sizes, steps))
+    anchors = anchors_of(_part(network, "anchor_generator"), levels, (height, width))
     return anchors.to(levels[0])
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exporters.heads.regions import best_regions
-
-# A logit that each is above.
-LOWEST = -1e30
+from exporters.heads.regions import LOWEST, best_regions
+from xprune.models.pyramids import anchors_of
 
 
 def proposed(network: nn.Module, images: Tensor, named: dict[str, Tensor]) -> dict[str, Any]:
@@ -69,14 +67,8 @@ def cut(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def grid(network: nn.Module, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Return the anchors (A, 4) of all places, ltrb in pixels, as the network's generator does.
-
-    Its own call keeps what it made for the last input, which export refuses.
-    """
-    sizes = [level.shape[2:] for level in levels]
-    steps = [(size[0] // rows, size[1] // columns) for rows, columns in sizes]
-    generator = _rpn(network).anchor_generator
-    return torch.cat(generator.grid_anchors(sizes, steps))
+    """Return the anchors (A, 4) of all places in an input of `size`, ltrb in pixels."""
+    return anchors_of(_rpn(network).anchor_generator, levels, size)
 
 
 def _rpn(network: nn.Module) -> Any:

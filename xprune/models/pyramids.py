@@ -1,9 +1,14 @@
 """Feature pyramids on small backbones, by torchvision's own builders."""
 
-from torch import nn
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from xprune.models.torchvision_parts import models
 
+BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 PYRAMID_CHANNELS = 256
 
 
@@ -37,3 +42,18 @@ def mobile_pyramid(backbone: str, *, coarser: str) -> nn.Module:
             network, stages, channels, PYRAMID_CHANNELS, extra_blocks=extra
         )
     return result
+
+
+def anchors_of(generator: Any, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Return the anchors (A, 4) of all places, ltrb in pixels, as torchvision's generator does.
+
+    Its own call keeps what it made for the last input, which export refuses.
+
+    Args:
+        generator: torchvision's.
+        levels: Maps (B, C, h, w), the finest first.
+        size: Height and width of the input in pixels.
+    """
+    sizes = [level.shape[2:] for level in levels]
+    steps = [(size[0] // rows, size[1] // columns) for rows, columns in sizes]
+    return torch.cat(generator.grid_anchors(sizes, steps))

@@ -13,7 +13,7 @@ from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 from xprune.models.box_head import use_maps
 from xprune.models.proposals import best, cut, grid, proposed
-from xprune.models.pyramids import mobile_pyramid
+from xprune.models.pyramids import BACKBONES, mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_parts import (
     COCO_CLASSES,
@@ -40,7 +40,6 @@ OFFICIAL = (
     "fasterrcnn_mobilenet_v3_large_fpn",
     "fasterrcnn_mobilenet_v3_large_320_fpn",
 )
-BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 FASTERRCNN = "fasterrcnn:"
 NAMES = (*OFFICIAL, *(FASTERRCNN + backbone for backbone in BACKBONES))
 MAX_CLASSES = 10_000
