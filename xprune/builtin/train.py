@@ -124,17 +124,18 @@ def start_training(seed: int) -> Training:
         return network.to(memory_format=torch.channels_last)
 
     network, average = build(), build().eval().requires_grad_(False)
-    return Training(network, average, _optimizer(network))
+    return Training(network, average, adamw(network, _PEAK_RATE))
 
 
-def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
+def adamw(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Return AdamW for a network; what has one dimension, such as a bias, does not decay."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(
         [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": _WEIGHT_DECAY},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ],
-        lr=_PEAK_RATE,
+        lr=rate,
         betas=(0.9, 0.99),
     )
 
@@ -183,13 +184,13 @@ def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, 
     nn.utils.clip_grad_norm_(training.network.parameters(), _LONGEST_GRADIENT)
     training.optimizer.step()
 
-    _follow(training.average, training.network, step)
+    follow(training.average, training.network, step)
     training.step = step + 1
     return {name: float(value) for name, value in parts.items()}
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, step: int) -> None:
+def follow(average: nn.Module, network: nn.Module, step: int) -> None:
     """Move the averaged weights towards the trained ones, faster in the beginning."""
     decay = _EMA_DECAY * (1 - math.exp(-(step + 1) / _EMA_RAMP_STEPS))
     new = network.state_dict()
@@ -219,7 +220,7 @@ def _half(value: Tensor) -> Tensor:
     return (value.half() if value.dtype.is_floating_point else value).contiguous()
 
 
-def save_state(path: Path, training: Training, settings: Settings) -> None:
+def save_state(path: Path, training: Training, settings: object) -> None:
     """Write what a later run needs to go on."""
     state = {
         "settings": vars(settings),
@@ -233,7 +234,7 @@ def save_state(path: Path, training: Training, settings: Settings) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def resume(path: Path, training: Training, settings: Settings) -> None:
+def resume(path: Path, training: Training, settings: object) -> None:
     """Go on from what `save_state` wrote, in place.
 
     Raises:
