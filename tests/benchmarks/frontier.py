@@ -28,6 +28,8 @@ from tests.benchmarks.setting import (
     data_folder,
     write_result,
 )
+from tests.benchmarks.train_detector import WEIGHTS, bccd_labels, read_training
+from xprune.config import BUILTIN
 from xprune.frontier.arms import Method
 from xprune.frontier.make import make_frontier
 from xprune.frontier.methods import METHODS
@@ -78,6 +80,11 @@ MINUTES = 5.0
 @click.option("--builtin", is_flag=True, help="The built-in detector on built-in pictures.")
 @click.option("--cifar", is_flag=True, help="ResNet-56 on CIFAR-10.")
 @click.option("--halves", is_flag=True, help="Distil on half of coco_pool, test on the rest.")
+@click.option(
+    "--detector",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What train_detector left, on pictures of its kind.",
+)
 @click.option("--recheck", metavar="METHOD", help="Make its points anew, and compare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(
@@ -91,6 +98,7 @@ def main(
     builtin: bool,
     cifar: bool,
     halves: bool,
+    detector: Path | None,
     recheck: str | None,
     out: Path,
 ) -> None:
@@ -102,6 +110,8 @@ def main(
         return
     if cifar:
         name, options = "frontier_resnet56_cifar", _cifar(out, images)
+    elif detector is not None:
+        name, options = _trained(detector, images)
     else:
         name, options = _setting(out, images, builtin=builtin, halves=halves)
     options |= {"threads": threads, "calibration_images": calibration_images}
@@ -117,9 +127,11 @@ def main(
     )
     content = make_frontier(settings, out, methods, say=_say, program=PROGRAM)
     flags = " --builtin" * builtin + " --cifar" * cifar + " --halves" * halves
+    flags += " --detector TRAINED" * (detector is not None)
+    trained = {} if detector is None else {detector: "TRAINED"}
     command = f"{PROGRAM} --threads {threads}{flags}"
     if images is None and recover_minutes == MINUTES:  # else it is a trial
-        told = anyones(content, command, out)
+        told = anyones(content, command, {out: "FOLDER"} | trained)
         write_result(name, {**told, "command": f"{command} --out FOLDER"})
     show_frontier(content, out)
     click.echo(markdown_of(content))
@@ -174,15 +186,28 @@ def _cifar(out: Path, images: int | None) -> dict[str, Any]:
     return cifar_options(pictures) | {"images": images or CIFAR_TEST_PICTURES}
 
 
-def anyones(content: Mapping[str, Any], command: str, out: Path) -> dict[str, Any]:
+def _trained(folder: Path, images: int | None) -> tuple[str, dict[str, Any]]:
+    """Return the result's name, and a detector that `train_detector` left as options."""
+    recipe = read_training(folder)
+    name = f"frontier_{recipe.model.replace(':', '_')}_{recipe.data}"
+    options: dict[str, Any] = {"model": str(folder / WEIGHTS), "imgsz": recipe.final_imgsz}
+    if recipe.data == BUILTIN:
+        return name, options | {"images": images or BUILTIN_TEST_PICTURES}
+    test, train = (str(bccd_labels(part)) for part in ("test", "train"))
+    return name, options | {"data": test, "calibration": train, "images": images}
+
+
+def anyones(
+    content: Mapping[str, Any], command: str, named: Mapping[Path, str]
+) -> dict[str, Any]:
     """Return a result with commands and places that hold on any machine.
 
     Args:
         content: What a frontier left.
         command: What makes it, without a folder.
-        out: The folder where it was made.
+        named: What folders of this machine are called instead.
     """
-    places = {out: "FOLDER", out.resolve(): "FOLDER"}
+    places = {place: name for path, name in named.items() for place in (path, path.resolve())}
     if os.environ.get(DATA_VARIABLE):
         places[data_folder()] = f"${DATA_VARIABLE}"
 

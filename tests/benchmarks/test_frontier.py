@@ -26,7 +26,9 @@ def test_a_result_names_no_place_of_one_machine(
         ],
     }
 
-    told = anyones(content, "python -m tests.benchmarks.frontier --threads 1", tmp_path)
+    told = anyones(
+        content, "python -m tests.benchmarks.frontier --threads 1", {tmp_path: "FOLDER"}
+    )
 
     assert told["options"] == {"weights": "$XPRUNE_DATA/weights/a.pth", "threads": 1}
     assert told["points"] == [
@@ -44,7 +46,7 @@ def test_a_folder_beside_is_a_path_and_no_letters() -> None:
     """What is in it is named by it; a word that begins or ends like it stays."""
     content = {"data": "f/.pictures/instances.json", "format": "f-f of", "points": []}
 
-    told = anyones(content, "python", Path("f"))
+    told = anyones(content, "python", {Path("f"): "FOLDER"})
 
     assert told == {
         "data": "FOLDER/.pictures/instances.json",

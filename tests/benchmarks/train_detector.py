@@ -44,6 +44,7 @@ from xprune.stages.workbench import Workbench
 
 PROGRAM = "python -m tests.benchmarks.train_detector"
 BCCD = "bccd"
+WEIGHTS, TRAINING = "detector.safetensors", "training.json"
 SCENES, HELD_OUT = 6000, 300
 PEAK_RATE, LAST_RATE = 1e-3, 1e-5
 WARMUP_STEPS = 150
@@ -229,6 +230,22 @@ def held_out_ap(recipe: Recipe, weights: Path, folder: Path) -> float:
         return measured_ap(bench)()
 
 
+def read_training(folder: Path) -> Recipe:
+    """Return what a detector was trained by, from the folder where it was left.
+
+    Raises:
+        EdgeError: If none was left there.
+    """
+    content = read_json(folder / TRAINING)
+    if not isinstance(content, dict):
+        raise EdgeError(f"{folder / TRAINING} is not what a training left; train anew")
+    given = dict(content["recipe"])
+    for name in ("imgsz", "final_imgsz"):
+        height, width = given[name]
+        given[name] = (height, width)
+    return Recipe(**given)
+
+
 @click.command()
 @click.option("--model", required=True, help="A name of torchvision's.")
 @click.option("--data", type=click.Choice((BUILTIN, BCCD)), required=True)
@@ -251,7 +268,7 @@ def main(out: Path, threads: int, imgsz: str, final_imgsz: str | None, **given: 
     recipe = Recipe(imgsz=first, final_imgsz=last, **given)
     try:
         detector, minutes = train(recipe, out)
-        weights = out / "detector.safetensors"
+        weights = out / WEIGHTS
         save_checkpoint(weights, detector, imgsz=recipe.final_imgsz)
         content = {
             "recipe": asdict(recipe),
@@ -263,7 +280,7 @@ def main(out: Path, threads: int, imgsz: str, final_imgsz: str | None, **given: 
         }
     except EdgeError as error:
         raise click.ClickException(str(error)) from None
-    write_json(out / "training.json", content)
+    write_json(out / TRAINING, content)
     click.echo(f"AP {content['held_out_ap']:.3f} after {minutes:.1f} minutes: {weights}")
 
 
