@@ -22,6 +22,7 @@ from xprune.models.families import (
     find_architecture,
 )
 from xprune.models.hub import DEFAULT, check_name, default_weights
+from xprune.models.older_files import NO_EPSILON, drop_epsilon
 from xprune.models.one_stage import NAMES as ONE_STAGE
 from xprune.models.ssd import NAMES as SSDS
 from xprune.models.two_stage import NAMES as TWO_STAGE
@@ -200,11 +201,14 @@ def _from_weights(
     if content.plan:
         network = _rebuilt(network, content, rebuild).eval().requires_grad_(False)
     fill(network, content)
+    digest = sha256_of(content.path)
+    if digest.startswith(NO_EPSILON):
+        drop_epsilon(network)
     detector = _detector(network, architecture, classes)
     return replace(
         detector,
         licence=content.licence or family.LICENCE,
-        weights_sha256=sha256_of(content.path),
+        weights_sha256=digest,
         imgsz=content.imgsz,
         plan=content.plan,
     )

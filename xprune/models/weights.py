@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
 from xprune.models.inert_pickle import Inert, read_torch_file
+from xprune.models.older_files import renamed
 
 SHOWN_KEYS = 3
 MAX_MODULES = 50_000
@@ -99,13 +100,13 @@ def fill(network: nn.Module, weights: Weights) -> None:
     """Copy the tensors into the network, every one of them, in the network's own precision.
 
     A network whose batch norms were fused into its convolutions fits too: its biases go into
-    batch norms that change nothing else.
+    batch norms that change nothing else. So do the older names of torchvision's layers.
 
     Raises:
         EdgeError: If a name is missing, unknown, or of another shape, or a value not finite.
     """
     wanted = network.state_dict()
-    state = _unfuse(weights.state, network)
+    state = renamed(_unfuse(weights.state, network), wanted)
     # Files of before PyTorch 0.4.1 have no such counts, which nothing is computed from.
     state |= {n: wanted[n] for n in wanted if n.endswith(COUNTED) and n not in state}
     _check_fit(wanted, state, weights.path)
