@@ -49,7 +49,7 @@ from xprune.builtin.scenes import CALIBRATION_SEED, write_scenes
 from xprune.data.batches import PictureTensor, read_pictures
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import REMOVED, applicable
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.models.load import NO_WEIGHTS, load_detector
 
 PICTURES, BATCH, SIDE_PX = 64, 16, 320
@@ -136,18 +136,18 @@ def _task() -> tuple[ScoringTask, str]:
     data = os.environ.get("XPRUNE_DATA")
     network, pictures = _made_up() if data is None else _real(Path(data))
     candidates = find_candidates(
-        network, lambda: yolo.head_outputs(network, torch.zeros(1, 3, SIDE_PX, SIDE_PX))
+        network, lambda: YOLO.head_outputs(network, torch.zeros(1, 3, SIDE_PX, SIDE_PX))
     )
 
     def losses(index: int, outputs: Any) -> torch.Tensor:
         targets = pictures.labels[index * BATCH : (index + 1) * BATCH]
-        return yolo.picture_losses(network, outputs, targets)
+        return YOLO.picture_losses(network, outputs, targets)
 
     task = ScoringTask(
         network=network,
         candidates=candidates,
         batches=PICTURES // BATCH,
-        forward=lambda index: yolo.head_outputs(
+        forward=lambda index: YOLO.head_outputs(
             network, pictures.images(index * BATCH, (index + 1) * BATCH)
         ),
         losses=losses,

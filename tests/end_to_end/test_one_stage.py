@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.whole_line import check_against_pytorch, line_without
 from xprune.models import one_stage
+from xprune.models.families import ONE_STAGE
 
 LIGHT = ["retinanet:shufflenet_v2_x0_5"]
 # Half a minute each on one core.
@@ -28,7 +29,7 @@ def test_a_one_stage_detector_goes_the_whole_line(
 
     manifest, _ = line_without(2, "--model", name, "--weights", "none", "--imgsz", "64x96")
 
-    assert (manifest["family"], manifest["output"]["iou"]) == ("one_stage", one_stage.NMS_IOU)
+    assert (manifest["family"], manifest["output"]["iou"]) == ("one_stage", ONE_STAGE.overlap)
     assert manifest["output"]["names"] == ["boxes", "scores", "labels"]
     assert len(manifest["provenance"]["removed"]) == 2
     graph = onnx.load("out/artifact/model.onnx")

@@ -65,11 +65,11 @@ def test_a_file_finds_on_photographs_what_pytorch_finds(
     card = ModelCard(
         model_name=name,
         family=architecture["family"],
-        licence=family.LICENCE,
+        licence=family.licence,
         names=tuple(map(str, range(test_one_stage.CLASSES))),
         stride=family.network_stride(network),
         preprocessing=family.preprocessing(architecture),
-        decoder=family.DECODER,
+        decoder=family.decoder,
         nms_iou=family.nms_iou(architecture),
     )
     build_artifact(decoded, folder=tmp_path / "artifact", card=card, size=SIZE)
@@ -89,7 +89,7 @@ def test_a_file_finds_on_photographs_what_pytorch_finds(
         parity = compare_detections(
             answers[path.name].astype(np.float32),
             found,
-            decoder=family.DECODER,
+            decoder=family.decoder,
             output=artifact.manifest.output,
             probe=path.name,
         )

@@ -26,6 +26,7 @@ from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
 from xprune.models import ssd
+from xprune.models.families import SSD
 
 CLASSES = 8  # as the built-in scenes have
 # An SSD300 takes minutes on one core.
@@ -68,12 +69,12 @@ def card_of(name: str, network: nn.Module) -> ModelCard:
     architecture = {"name": name}
     return ModelCard(
         model_name=name,
-        family=ssd.FAMILY,
-        licence=ssd.LICENCE,
+        family=SSD.key,
+        licence=SSD.licence,
         names=tuple(map(str, range(CLASSES))),
-        stride=ssd.network_stride(network),
-        preprocessing=ssd.preprocessing(architecture),
-        nms_iou=ssd.nms_iou(architecture),
+        stride=SSD.network_stride(network),
+        preprocessing=SSD.preprocessing(architecture),
+        nms_iou=SSD.nms_iou(architecture),
     )
 
 
@@ -90,8 +91,8 @@ def torchvisions(network: nn.Module, path: Path, *, min_score: float) -> Detecti
 
 def pruned(name: str, network: nn.Module) -> nn.Module:
     """Return the network without one of its layers."""
-    image = torch.zeros(1, 3, *ssd.usual_size({"name": name}))
-    candidates = find_candidates(network, lambda: ssd.head_outputs(network, image))
+    image = torch.zeros(1, 3, *SSD.usual_size({"name": name}))
+    candidates = find_candidates(network, lambda: SSD.head_outputs(network, image))
     (layer,) = (one for one in candidates if one.name == PASSED[name])
     return apply_plan(network, [replacement(layer, "identity")]).eval()
 
@@ -106,10 +107,10 @@ def test_real_pictures_get_torchvisions_answer(
     if cut:
         network = pruned(name, network)
     build_artifact(
-        ssd.decoded(network),
+        SSD.decoded(network),
         folder=tmp_path / "artifact",
         card=card_of(name, network),
-        size=ssd.usual_size({"name": name}),
+        size=SSD.usual_size({"name": name}),
     )
     artifact = load(tmp_path / "artifact", threads=1, min_score=0.0)
     compared = alone = 0
@@ -134,12 +135,12 @@ def test_real_pictures_get_torchvisions_answer(
 def test_none_one_and_a_full_house(name: str) -> None:
     """As many as score enough, down to none and up to the most there may be."""
     network, size = lively_ssd(name, CLASSES), SIZES[name]
-    spec = ssd.preprocessing({"name": name}).at(size)
+    spec = SSD.preprocessing({"name": name}).at(size)
     picture = np.random.default_rng(3).integers(0, 256, (240, 370, 3), dtype=np.uint8)
     image = prepare(picture, spec)[0][None]
-    graph = build_graph(ssd.decoded(network), size=size, probes={"picture": image})
+    graph = build_graph(SSD.decoded(network), size=size, probes={"picture": image})
     with torch.no_grad():
-        scores = ssd.decoded(network)(torch.from_numpy(image))[0, 4:].flatten()
+        scores = SSD.decoded(network)(torch.from_numpy(image))[0, 4:].flatten()
     first, second = scores.topk(2).values.tolist()
     assert first - second > 1e-5, "no score lies between the best two"
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.whole_line import check_against_pytorch, line_without
 from xprune.models import two_stage
+from xprune.models.families import TWO_STAGE
 
 LIGHT = ["fasterrcnn:shufflenet_v2_x0_5"]
 HEAVY = [name for name in two_stage.NAMES if name not in LIGHT]
@@ -33,7 +34,7 @@ def test_a_two_stage_detector_goes_the_whole_line(
 
     assert "rpn.head.conv" in layers
     assert "roi_heads.box_head" in layers
-    assert (manifest["family"], manifest["output"]["iou"]) == ("two_stage", two_stage.NMS_IOU)
+    assert (manifest["family"], manifest["output"]["iou"]) == ("two_stage", TWO_STAGE.overlap)
     assert manifest["output"]["names"] == ["boxes", "scores", "labels"]
     assert len(manifest["provenance"]["removed"]) == 2
     regions = manifest["parity"]["regions"]

@@ -57,7 +57,7 @@ def check_against_pytorch() -> None:
         parity = compare_detections(
             raw,
             found,
-            decoder=family.DECODER,
+            decoder=family.decoder,
             output=artifact.manifest.output,
             probe=path.name,
         )

@@ -16,9 +16,9 @@ from tests.reference.toy_networks import tiny_architecture
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import yolo
 from xprune.models.checkpoint import save_checkpoint
 from xprune.models.detector import Detector
+from xprune.models.families import YOLO
 from xprune.models.further import trained_detector
 from xprune.models.load import load_detector
 
@@ -42,10 +42,10 @@ CHOSEN = {
 def pruned_detector(names: tuple[str, ...]) -> Detector:
     """A tiny YOLOv8 with substitutes of many kinds, a thinner block among them."""
     architecture = tiny_architecture(classes=len(names))
-    network = yolo.build_network(architecture, seed=0)
+    network = YOLO.build_network(architecture, seed=0)
     images = torch.zeros(1, 3, 64, 64)
     found = {
-        c.name: c for c in find_candidates(network, lambda: yolo.head_outputs(network, images))
+        c.name: c for c in find_candidates(network, lambda: YOLO.head_outputs(network, images))
     }
     plan = [replacement(found[layer], how) for layer, how in CHOSEN.items()]
     detector = Detector(
@@ -53,9 +53,9 @@ def pruned_detector(names: tuple[str, ...]) -> Detector:
         name="tiny",
         family="yolo",
         names=names,
-        stride=yolo.network_stride(network),
+        stride=YOLO.network_stride(network),
         architecture=architecture,
-        licence=yolo.LICENCE,
+        licence=YOLO.licence,
         weights_sha256=None,
     )
     return replace(detector, plan=tuple(one.to_json() for one in plan))
@@ -115,7 +115,7 @@ def test_a_pruned_model_is_trained_further(tmp_path: Path, scenes_file: Path, re
 def test_another_network_is_not_taken_back():
     """Ultralytics' own network in place of ours would lose what was pruned."""
     detector = pruned_detector(("cat", "dog"))
-    whole = yolo.build_network(detector.architecture)
+    whole = YOLO.build_network(detector.architecture)
 
     with pytest.raises(Exception, match="is not the network of tiny"):
         trained_detector(detector, whole)

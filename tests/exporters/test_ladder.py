@@ -16,7 +16,7 @@ from tests.reference.toy_networks import tiny_yolo
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import SUBSTITUTES, applicable, replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.recovery.refit import refit, solvable_layers
 
 SIZE = (64, 96)
@@ -40,18 +40,18 @@ def found():
     network = tiny_yolo()
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(8, 3, *SIZE, generator=generator)
-    candidates = find_candidates(network, lambda: yolo.head_outputs(network, images[:1]))
+    candidates = find_candidates(network, lambda: YOLO.head_outputs(network, images[:1]))
     return network, images, {candidate.name: candidate for candidate in candidates}
 
 
 def run(network: nn.Module, images: torch.Tensor) -> object:
     """Run a network as `refit` wants it."""
-    return yolo.head_outputs(network, images)
+    return YOLO.head_outputs(network, images)
 
 
 def exported(network: nn.Module) -> onnx.ModelProto:
     """The graph that ships."""
-    return build_graph(yolo.decoded(network), size=SIZE, probes={}).model
+    return build_graph(YOLO.decoded(network), size=SIZE, probes={}).model
 
 
 def operators(model: onnx.ModelProto) -> Counter[str]:
@@ -74,7 +74,7 @@ def assert_same(model: onnx.ModelProto, cut: nn.Module, images: torch.Tensor) ->
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     with torch.no_grad():
-        expected = yolo.decoded(cut)(images).numpy()
+        expected = YOLO.decoded(cut)(images).numpy()
     for image, wanted in zip(images, expected, strict=True):
         (result,) = session.run(None, {"images": image[None].numpy()})
         np.testing.assert_allclose(result[0], wanted, rtol=1e-3, atol=2e-4)

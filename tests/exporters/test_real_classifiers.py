@@ -18,10 +18,10 @@ from runtime_bench.accuracy.top_k import ClassAccuracy
 from runtime_bench.artifact.detector import load
 from runtime_bench.artifact.preprocess import read_picture
 from runtime_bench.data.dataset import read_dataset
-from xprune.models import classifier
 from xprune.models.detector import Detector
+from xprune.models.families import CLASSIFIER
 from xprune.models.load import load_detector
-from xprune.models.torchvision_parts import IMAGENET_MEAN, IMAGENET_STD
+from xprune.models.torchvision_family import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 
@@ -61,7 +61,7 @@ def test_a_published_classifier_is_exported_as_it_is(
         task=detector.task,
         preprocessing=detector.preprocessing,
     )
-    decoded = classifier.decoded(detector.network)
+    decoded = CLASSIFIER.decoded(detector.network)
     build_artifact(decoded, folder=tmp_path / "artifact", card=card, size=(32, 32))
 
     dataset = read_dataset(pictures)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from xprune.models import ssd
+from xprune.models.families import SSD
 
 # How strong the inputs of an SSD300 are, where others are about 1.
 SSD300_STRENGTH = 128.0
@@ -25,7 +26,7 @@ def lively_ssd(name: str, classes: int) -> nn.Module:
 
 @cache
 def _built(name: str, classes: int) -> nn.Module:
-    network = ssd.build_network({"family": "ssd", "name": name, "nc": classes})
+    network = SSD.build_network({"family": "ssd", "name": name, "nc": classes})
     generator = torch.Generator().manual_seed(7)
     norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
     if name == ssd.SSD300:

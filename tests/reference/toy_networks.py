@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xprune.models import yolo
 from xprune.models.catalogue import known_architecture
+from xprune.models.families import YOLO
 
 TOY_SIZE = (32, 40)
 TOY_OUTPUTS = 5
@@ -154,7 +154,7 @@ def tiny_architecture(name: str = "yolov8n", *, classes: int = 8) -> dict[str, A
 
 @functools.cache
 def _tiny_yolo(name: str) -> nn.Module:
-    return settled(yolo.build_network(tiny_architecture(name), seed=0), seed=2)
+    return settled(YOLO.build_network(tiny_architecture(name), seed=0), seed=2)
 
 
 def tiny_yolo(name: str = "yolov8n", *, dtype: torch.dtype = torch.float32) -> nn.Module:

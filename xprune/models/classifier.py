@@ -1,29 +1,24 @@
 """The family of image classifiers: torchvision's, and the residual networks for CIFAR-10."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from exporters.card import Preprocessing
-from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
+from xprune.models.family import Architecture, Outputs
 from xprune.models.resnet_cifar import ResNetCifar
 from xprune.models.targets import Targets
-from xprune.models.torchvision_parts import (
+from xprune.models.torchvision_family import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    check_named,
+    TorchvisionFamily,
     models,
     settled,
 )
 
-FAMILY = "classifier"
-TASK: Task = "classify"
-# Of torchvision's code. Weights come with their own terms; their file does not say which.
-LICENCE = "BSD-3-Clause"
 TORCHVISION = (
     "alexnet",
     "mobilenet_v2",
@@ -49,9 +44,6 @@ CIFAR10 = (
     "ship",
     "truck",
 )
-MAX_CLASSES = 100_000
-DECODER = "none"
-TWO_STAGES = False
 # torchvision's presets for evaluation: 224 of 256 px.
 CROP_SHARE = 0.875
 IMAGENET_PX, CIFAR_PX = 224, 32
@@ -60,178 +52,125 @@ IMAGENET_STRIDE, CIFAR_STRIDE = 32, 4
 LEAST_PX = 64
 
 
-def known_architecture(name: str) -> dict[str, Any] | None:
-    """Return the architecture that people call `name`; None if it is none of this family."""
-    if name not in NAMES:
-        return None
-    return {"family": FAMILY, "name": name, "nc": _usual_classes(name)}
+class Classifier(TorchvisionFamily):
+    """torchvision's classifiers, and the residual networks for CIFAR-10."""
 
+    key = "classifier"
+    task = "classify"
+    decoder = "none"
+    names = NAMES
+    kind = "classifier"
+    most_classes = 100_000
+    overlap = 1.0  # nothing is found that could overlap
 
-def check_architecture(raw: object, *, where: str = "the architecture") -> dict[str, Any]:
-    """Return a fresh copy of an architecture of which every value is known.
+    def usual_classes(self, name: str) -> int:
+        """Return how many classes ImageNet has, or CIFAR-10."""
+        return len(CIFAR10) if name in DEPTHS else 1000
 
-    Args:
-        raw: Its dictionary, from wherever; hostile until it is checked.
-        where: What an error names.
+    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
+        """Build the network of an architecture, with random weights drawn from `seed`.
 
-    Returns:
-        The keys family, name and nc.
+        Returns:
+            The network in eval mode, (B, 3, H, W) to logits (B, nc); no parameter asks for a
+            gradient, no activation works in place. The global random state is left as it was.
 
-    Raises:
-        EdgeError: If it is not one that `known_architecture` could return, but for nc.
-    """
-    return check_named(raw, NAMES, kind="classifier", most=MAX_CLASSES, where=where)
+        Raises:
+            EdgeError: If the architecture is not allowed.
+        """
+        checked = self.check_architecture(architecture)
+        name, classes = checked["name"], checked["nc"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if name in DEPTHS:
+                network: nn.Module = ResNetCifar(DEPTHS[name], classes)
+            else:
+                network = models().get_model(name, weights=None, num_classes=classes)
+        return settled(network)
 
-
-def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
-    """Build the network of an architecture, with random weights drawn from `seed`.
-
-    Returns:
-        The network in eval mode, (B, 3, H, W) to logits (B, nc); no parameter asks for a
-        gradient, no activation works in place. The global random state is left as it was.
-
-    Raises:
-        EdgeError: If the architecture is not allowed.
-    """
-    checked = check_architecture(architecture)
-    name, classes = checked["name"], checked["nc"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    def class_names(self, architecture: Architecture) -> tuple[str, ...] | None:
+        """Return the classes of the training that an architecture is known for, if they fit."""
+        name = architecture["name"]
+        if architecture["nc"] != self.usual_classes(name):
+            return None
         if name in DEPTHS:
-            network: nn.Module = ResNetCifar(DEPTHS[name], classes)
-        else:
-            network = models().get_model(name, weights=None, num_classes=classes)
-    return settled(network)
+            return CIFAR10
+        weights = models().get_model_weights(name).DEFAULT
+        return tuple(weights.meta["categories"])
 
+    def classes_in(self, state: dict[str, Tensor]) -> int | None:
+        """Return how many classes weights are of; None if the last of them does not tell."""
+        tables = [value for key, value in state.items() if key.endswith("weight")]
+        last = tables[-1] if tables else None
+        return len(last) if last is not None and last.ndim == 2 else None
 
-def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the classes of the training that an architecture is known for, if they fit."""
-    name = architecture["name"]
-    if architecture["nc"] != _usual_classes(name):
-        return None
-    if name in DEPTHS:
-        return CIFAR10
-    weights = models().get_model_weights(name).DEFAULT
-    return tuple(weights.meta["categories"])
+    def preprocessing(self, architecture: Architecture) -> Preprocessing:
+        """Return how pictures were seen in training: normalised as ImageNet's."""
+        share = 1.0 if architecture["name"] in DEPTHS else CROP_SHARE
+        return Preprocessing("crop", IMAGENET_MEAN, IMAGENET_STD, crop_share=share)
 
+    def usual_size(self, architecture: Architecture) -> tuple[int, int]:
+        """Return the input (height, width) in pixels that an architecture is known for."""
+        side = CIFAR_PX if architecture["name"] in DEPTHS else IMAGENET_PX
+        return side, side
 
-def classes_in(state: dict[str, Tensor]) -> int | None:
-    """Return how many classes the weights of a network tell apart; None if that is not seen."""
-    tables = [value for key, value in state.items() if key.endswith("weight")]
-    last = tables[-1] if tables else None
-    return len(last) if last is not None and last.ndim == 2 else None
+    def network_stride(self, network: nn.Module) -> int:
+        """Return the coarsest stride in pixels, of which an input's sides must be multiples."""
+        return CIFAR_STRIDE if isinstance(network, ResNetCifar) else IMAGENET_STRIDE
 
+    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
+        """Check that a network can say something of so small an input.
 
-def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return how the networks of a training saw their pictures: normalised as ImageNet's."""
-    share = 1.0 if architecture["name"] in DEPTHS else CROP_SHARE
-    return Preprocessing("crop", IMAGENET_MEAN, IMAGENET_STD, crop_share=share)
+        Raises:
+            EdgeError: If it cannot.
+        """
+        if self.network_stride(network) == IMAGENET_STRIDE and min(size) < LEAST_PX:
+            raise EdgeError(
+                f"an input of {size[0]}x{size[1]} is too small for this network, which halves "
+                f"it five times; use --imgsz {LEAST_PX} or more"
+            )
 
+    def head_outputs(
+        self, network: nn.Module, images: Tensor, regions: Tensor | None = None
+    ) -> Outputs:
+        """Run the network.
 
-def nms_iou(architecture: dict[str, Any]) -> float:
-    """Return that no overlap is too much: a classifier finds nothing that could overlap."""
-    del architecture
-    return 1.0
-
-
-def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
-    """Return the input (height, width) in pixels that an architecture is known for."""
-    side = CIFAR_PX if architecture["name"] in DEPTHS else IMAGENET_PX
-    return side, side
-
-
-def network_stride(network: nn.Module) -> int:
-    """Return the coarsest stride in pixels, of which an input's sides must be multiples."""
-    return CIFAR_STRIDE if isinstance(network, ResNetCifar) else IMAGENET_STRIDE
-
-
-def check_size(network: nn.Module, size: tuple[int, int]) -> None:
-    """Check that a network can say something of so small an input.
-
-    Raises:
-        EdgeError: If it cannot.
-    """
-    if network_stride(network) == IMAGENET_STRIDE and min(size) < LEAST_PX:
-        raise EdgeError(
-            f"an input of {size[0]}x{size[1]} is too small for this network, which halves it "
-            f"five times; use --imgsz {LEAST_PX} or more"
+        Returns:
+            scores (B, nc) as logits, and feats, a list with what the last layer read, (B, C, 1,
+            1).
+        """
+        del regions
+        read: list[Tensor] = []
+        handle = _last_layer(network).register_forward_pre_hook(
+            lambda module, inputs: read.append(inputs[0])
         )
+        try:
+            logits = network(images)
+        finally:
+            handle.remove()
+        return {"scores": logits, "feats": [read[-1][:, :, None, None]]}
 
+    def picture_losses(
+        self, network: nn.Module, outputs: Outputs, targets: Sequence[Targets]
+    ) -> Tensor:
+        """Return the cross entropy of each picture, (B,), differentiable."""
+        del network
+        scores: Tensor = outputs["scores"]
+        assert len(targets) == len(scores), f"{len(targets)} targets for {len(scores)} pictures"
+        labels = torch.stack([target.labels[0] for target in targets]).to(scores.device)
+        return functional.cross_entropy(scores, labels, reduction="none")
 
-def head_outputs(
-    network: nn.Module, images: Tensor, regions: Tensor | None = None
-) -> dict[str, Any]:
-    """Run the network.
+    def output_distances(self, outputs: Outputs, wanted: Outputs) -> Tensor:
+        """Return how far the scores of each picture moved, without any label.
 
-    Args:
-        network: From `build_network`, pruned or not.
-        images: (B, 3, H, W), normalised.
-        regions: Not looked at: there is one stage alone.
+        It is the Kullback-Leibler divergence of the classes from what is wanted.
+        """
+        aims = wanted["scores"].log_softmax(1)
+        moved: Tensor = (aims.exp() * (aims - outputs["scores"].log_softmax(1))).sum(1)
+        return moved
 
-    Returns:
-        scores (B, nc) as logits, and feats, a list with what the last layer read, (B, C, 1, 1).
-    """
-    del regions
-    read: list[Tensor] = []
-    handle = _last_layer(network).register_forward_pre_hook(
-        lambda module, inputs: read.append(inputs[0])
-    )
-    try:
-        logits = network(images)
-    finally:
-        handle.remove()
-    return {"scores": logits, "feats": [read[-1][:, :, None, None]]}
-
-
-def picture_losses(
-    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
-) -> Tensor:
-    """Return the cross entropy of each picture, (B,), differentiable.
-
-    Args:
-        network: The network that made `outputs`.
-        outputs: From `head_outputs`, for B pictures.
-        targets: One per picture, with one label each.
-    """
-    del network
-    scores: Tensor = outputs["scores"]
-    assert len(targets) == len(scores), f"{len(targets)} targets for {len(scores)} pictures"
-    labels = torch.stack([target.labels[0] for target in targets]).to(scores.device)
-    return functional.cross_entropy(scores, labels, reduction="none")
-
-
-def batch_loss(
-    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
-) -> Tensor:
-    """Return the mean cross entropy; see `picture_losses`."""
-    return picture_losses(network, outputs, targets).mean()
-
-
-def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
-    """Return how far the scores of each picture moved, without any label.
-
-    It is the Kullback-Leibler divergence of the classes from what is wanted.
-
-    Args:
-        outputs: From `head_outputs`, for B pictures.
-        wanted: The same of the unpruned network.
-
-    Returns:
-        (B,), 0 where nothing moved.
-    """
-    aims = wanted["scores"].log_softmax(1)
-    moved: Tensor = (aims.exp() * (aims - outputs["scores"].log_softmax(1))).sum(1)
-    return moved
-
-
-def output_divergences(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
-    """Return what accuracy is likely to lose; see `output_distances`."""
-    return output_distances(outputs, wanted)
-
-
-def decoded(network: nn.Module) -> nn.Module:
-    """Return the module to export: (B, 3, H, W) to scores (B, nc) that add up to 1."""
-    return _Scores(network)
+    def decoded(self, network: nn.Module) -> nn.Module:
+        """Return the module to export: (B, 3, H, W) to scores (B, nc) that add up to 1."""
+        return _Scores(network)
 
 
 class _Scores(nn.Module):
@@ -247,7 +186,3 @@ class _Scores(nn.Module):
 
 def _last_layer(network: nn.Module) -> nn.Linear:
     return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-
-
-def _usual_classes(name: str) -> int:
-    return len(CIFAR10) if name in DEPTHS else 1000

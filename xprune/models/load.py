@@ -16,11 +16,11 @@ from xprune.models.classifier import NAMES as CLASSIFIERS
 from xprune.models.detector import Detector
 from xprune.models.families import (
     MODELS,
-    Family,
     check_architecture,
     family_of,
     find_architecture,
 )
+from xprune.models.family import Family
 from xprune.models.hub import DEFAULT, check_name, default_weights
 from xprune.models.older_files import NO_EPSILON, drop_epsilon
 from xprune.models.one_stage import NAMES as ONE_STAGE
@@ -207,7 +207,7 @@ def _from_weights(
     detector = _detector(network, architecture, classes)
     return replace(
         detector,
-        licence=content.licence or family.LICENCE,
+        licence=content.licence or family.licence,
         weights_sha256=digest,
         imgsz=content.imgsz,
         plan=content.plan,
@@ -275,8 +275,8 @@ def _detector(
         names=names,
         stride=family.network_stride(network),
         architecture=architecture,
-        licence=family.LICENCE,
+        licence=family.licence,
         weights_sha256=None,
-        task=family.TASK,
+        task=family.task,
         preprocessing=family.preprocessing(architecture),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xprune.models.torchvision_parts import models
+from xprune.models.torchvision_family import models
 
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 PYRAMID_CHANNELS = 256

@@ -2,38 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from exporters.card import Preprocessing
 from exporters.heads.regions import pool_regions
-from runtime_bench.artifact.manifest import Task
 from runtime_bench.errors import EdgeError
 from xprune.models.box_head import use_maps
+from xprune.models.family import Architecture, Outputs
 from xprune.models.proposals import best, cut, grid, proposed
 from xprune.models.pyramids import BACKBONES, mobile_pyramid
 from xprune.models.targets import Targets
-from xprune.models.torchvision_parts import (
-    COCO_CLASSES,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_named,
-    coco_names,
+from xprune.models.torchvision_family import (
+    TorchvisionDetector,
     detection,
     divergence,
+    part_of,
     settled,
 )
 
-FAMILY = "two_stage"
-TASK: Task = "detect"
-# Of torchvision's code. Weights come with their own terms; their file does not say which.
-LICENCE = "BSD-3-Clause"
-DECODER = "class_boxes"
-TWO_STAGES = True
 # As torchvision's own postprocessing has it.
-NMS_IOU, LEAST_SIDE_PX = 0.5, 0.01
+LEAST_SIDE_PX = 0.01
 OFFICIAL = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",
@@ -42,9 +31,7 @@ OFFICIAL = (
 )
 FASTERRCNN = "fasterrcnn:"
 NAMES = (*OFFICIAL, *(FASTERRCNN + backbone for backbone in BACKBONES))
-MAX_CLASSES = 10_000
-USUAL_SIDE_PX = 640
-STRIDE, LEAST_PX = 32, 64
+SMALL_SIDE_PX, LEAST_PX = 320, 64
 # On small backbones as many regions as torchvision's own small one looks at, whose box head
 # would else take ten times as long as all the rest.
 FEW_REGIONS = {"rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150}
@@ -57,218 +44,155 @@ LOOKED_AT = 64
 SEED = 0
 
 
-def known_architecture(name: str) -> dict[str, Any] | None:
-    """Return the architecture that people call `name`; None if it is none of this family."""
-    return {"family": FAMILY, "name": name, "nc": COCO_CLASSES} if name in NAMES else None
+class TwoStage(TorchvisionDetector):
+    """torchvision's Faster R-CNN."""
 
+    key = "two_stage"
+    names = NAMES
+    decoder = "class_boxes"
+    two_stages = True
 
-def check_architecture(raw: object, *, where: str = "the architecture") -> dict[str, Any]:
-    """Return a fresh copy of an architecture of which every value is known.
+    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
+        """Build the network of an architecture, with random weights drawn from `seed`.
 
-    Args:
-        raw: Its dictionary, from wherever; hostile until it is checked.
-        where: What an error names.
+        Returns:
+            torchvision's module in eval mode, its box head exchanged for one that computes the
+            same (`box_head`); its `transform`, which resizes, is never run. No
+            parameter asks for a gradient, no activation works in place, and the global random
+            state is left as it was.
 
-    Returns:
-        The keys family, name and nc: the number of classes, the background left out.
+        Raises:
+            EdgeError: If the architecture is not allowed.
+        """
+        checked = self.check_architecture(architecture)
+        name, classes = checked["name"], checked["nc"] + 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if name in OFFICIAL:
+                build = getattr(detection(), name)
+                network = build(weights=None, weights_backbone=None, num_classes=classes)
+            else:
+                network = _on_backbone(name.removeprefix(FASTERRCNN), classes)
+            use_maps(network)
+        return settled(network)
 
-    Raises:
-        EdgeError: If it is not one that `known_architecture` could return, but for nc.
-    """
-    return check_named(raw, NAMES, kind="detector", most=MAX_CLASSES, where=where)
+    def classes_in(self, state: dict[str, Tensor]) -> int | None:
+        """Return how many classes weights are of, the background left out."""
+        return len(state[CLASSES]) - 1 if CLASSES in state else None
 
+    def usual_size(self, architecture: Architecture) -> tuple[int, int]:
+        """Return a size that small machines can take; torchvision's own is 800 to 1,333 px."""
+        side_px = SMALL_SIDE_PX if "_320_" in architecture["name"] else self.side_px
+        return side_px, side_px
 
-def build_network(architecture: dict[str, Any], *, seed: int = 0) -> nn.Module:
-    """Build the network of an architecture, with random weights drawn from `seed`.
+    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
+        """Check that the coarser levels have something to look at.
 
-    Returns:
-        torchvision's module in eval mode, its box head exchanged for one that computes the
-        same (`box_head`); its `transform`, which resizes, is never run. No
-        parameter asks for a gradient, no activation works in place, and the global random
-        state is left as it was.
-
-    Raises:
-        EdgeError: If the architecture is not allowed.
-    """
-    checked = check_architecture(architecture)
-    name, classes = checked["name"], checked["nc"] + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if name in OFFICIAL:
-            build = getattr(detection(), name)
-            network = build(weights=None, weights_backbone=None, num_classes=classes)
-        else:
-            network = _on_backbone(name.removeprefix(FASTERRCNN), classes)
-        use_maps(network)
-    return settled(network)
-
-
-def class_names(architecture: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return torchvision's names of the classes of COCO, if there are so many."""
-    return coco_names(architecture["nc"])
-
-
-def classes_in(state: dict[str, Tensor]) -> int | None:
-    """Return how many classes weights are of, the background left out."""
-    return len(state[CLASSES]) - 1 if CLASSES in state else None
-
-
-def preprocessing(architecture: dict[str, Any]) -> Preprocessing:
-    """Return what torchvision's transform does, for an input whose size stays the same."""
-    del architecture
-    return Preprocessing(resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD)
-
-
-def nms_iou(architecture: dict[str, Any]) -> float:
-    """Return the overlap of two boxes of a class beyond which the lesser one goes."""
-    del architecture
-    return NMS_IOU
-
-
-def usual_size(architecture: dict[str, Any]) -> tuple[int, int]:
-    """Return a size that small machines can take; torchvision's own is 800 to 1,333 px."""
-    side_px = 320 if "_320_" in architecture["name"] else USUAL_SIDE_PX
-    return side_px, side_px
-
-
-def network_stride(network: nn.Module) -> int:
-    """Return of what an input's sides must be multiples, in pixels."""
-    del network
-    return STRIDE
-
-
-def check_size(network: nn.Module, size: tuple[int, int]) -> None:
-    """Check that the coarser levels have something to look at.
-
-    Raises:
-        EdgeError: If they have not.
-    """
-    del network
-    if min(size) < LEAST_PX:
-        raise EdgeError(
-            f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
-            f"--imgsz {LEAST_PX} or more"
-        )
-
-
-def head_outputs(
-    network: nn.Module, images: Tensor, regions: Tensor | None = None
-) -> dict[str, Any]:
-    """Run the network in eval mode, up to the raw outputs of both stages.
-
-    Args:
-        network: From `build_network`, pruned or not.
-        images: (B, 3, H, W), normalised.
-        regions: Where the second stage is to look, (B, R, 4), ltrb in pixels; by default the
-            best that the first stage proposes.
-
-    Returns:
-        Of the first stage objectness (B, A) as logits, and deltas (B, A, 4), relative to the
-        anchors (A, 4). Of the second, for each of the R regions, scores (B, R, 1 + nc) as
-        logits, the background's first, and boxes (B, R, 1 + nc, 4), relative to the region.
-        feats, the levels (B, C, h, w).
-    """
-    rpn, second = _part(network, "rpn"), _part(network, "roi_heads")
-    named = _part(network, "backbone")(images)
-    first = proposed(network, images, named)
-    if regions is None:
-        regions = best(rpn, first, images, most=LOOKED_AT)
-    sizes = [(images.shape[2], images.shape[3])] * len(images)
-    seen = second.box_roi_pool(named, list(regions.to(images.dtype)), sizes)
-    scores, boxes = second.box_predictor(second.box_head(seen))
-    count = scores.shape[1]
-    return {
-        "objectness": first["objectness"],
-        "deltas": first["deltas"],
-        # In 64 bits, so that what is kept of them in less memory is still the same place.
-        "regions": regions.double(),
-        "scores": scores.view(len(images), -1, count),
-        "boxes": boxes.view(len(images), -1, count, 4),
-        "feats": list(named.values()),
-    }
-
-
-def picture_losses(
-    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
-) -> Tensor:
-    """Return torchvision's training loss of each picture, as if it were alone in its batch.
-
-    It samples anchors and regions; the samples are the same each time. Targets are not added
-    to the regions.
-
-    Args:
-        network: The network that made `outputs`.
-        outputs: From `head_outputs`, for B pictures.
-        targets: One per picture; a picture without boxes is allowed.
-
-    Returns:
-        (B,), the sum of the losses of both stages, of classes and boxes, differentiable.
-    """
-    count = len(outputs["scores"])
-    assert len(targets) == count, f"{len(targets)} targets for {count} pictures"
-    anchors = _anchors(network, outputs["feats"], outputs["objectness"])
-    losses = []
-    for index, target in enumerate(targets):
-        one = {n: v[index] for n, v in outputs.items() if isinstance(v, Tensor)}
-        boxes = target.boxes.to(one["scores"]).reshape(-1, 4)
-        labels = target.labels.to(boxes.device) + 1
-        with _sampled_alike(boxes.device):
-            losses.append(
-                _first_loss(network, one, boxes, anchors)
-                + _second_loss(network, one, boxes, labels)
+        Raises:
+            EdgeError: If they have not.
+        """
+        del network
+        if min(size) < LEAST_PX:
+            raise EdgeError(
+                f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
+                f"--imgsz {LEAST_PX} or more"
             )
-    return torch.stack(losses)
 
+    def head_outputs(
+        self, network: nn.Module, images: Tensor, regions: Tensor | None = None
+    ) -> Outputs:
+        """Run the network in eval mode, up to the raw outputs of both stages.
 
-def batch_loss(
-    network: nn.Module, outputs: dict[str, Any], targets: Sequence[Targets]
-) -> Tensor:
-    """Return the mean loss of a batch; see `picture_losses`."""
-    return picture_losses(network, outputs, targets).mean()
+        The second looks at the best regions that the first proposes, unless some are given.
 
+        Returns:
+            Of the first stage objectness (B, A) as logits, and deltas (B, A, 4), relative to
+            the anchors (A, 4). Of the second, for each of the R regions, scores (B, R, 1 + nc)
+            as logits, the background's first, and boxes (B, R, 1 + nc, 4), relative to the
+            region. feats, the levels (B, C, h, w).
+        """
+        rpn, second = part_of(network, "rpn"), part_of(network, "roi_heads")
+        named = part_of(network, "backbone")(images)
+        first = proposed(network, images, named)
+        if regions is None:
+            regions = best(rpn, first, images, most=LOOKED_AT)
+        sizes = [(images.shape[2], images.shape[3])] * len(images)
+        seen = second.box_roi_pool(named, list(regions.to(images.dtype)), sizes)
+        scores, boxes = second.box_predictor(second.box_head(seen))
+        count = scores.shape[1]
+        return {
+            "objectness": first["objectness"],
+            "deltas": first["deltas"],
+            # In 64 bits, so that what is kept of them in less memory is still the same place.
+            "regions": regions.double(),
+            "scores": scores.view(len(images), -1, count),
+            "boxes": boxes.view(len(images), -1, count, 4),
+            "feats": list(named.values()),
+        }
 
-def output_distances(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
-    """Return how far the outputs of each picture moved, without any label.
+    def picture_losses(
+        self, network: nn.Module, outputs: Outputs, targets: Sequence[Targets]
+    ) -> Tensor:
+        """Return torchvision's training loss of each picture, as if it were alone in its batch.
 
-    For scores the Kullback-Leibler divergence from what is wanted; for the boxes how far their
-    sides moved, in sides of the anchor or region, weighted by the score that is wanted there.
-    All by object: of each stage divided by the sum of these weights.
+        It samples anchors and regions; the samples are the same each time. Targets are not
+        added to the regions.
 
-    Args:
-        outputs: From `head_outputs`, for B pictures, looking at the regions of `wanted`.
-        wanted: The same of the unpruned network.
+        Returns:
+            (B,), the sum of the losses of both stages, of classes and boxes, differentiable.
+        """
+        count = len(outputs["scores"])
+        assert len(targets) == count, f"{len(targets)} targets for {count} pictures"
+        anchors = _anchors(network, outputs["feats"], outputs["objectness"])
+        losses = []
+        for index, target in enumerate(targets):
+            one = {n: v[index] for n, v in outputs.items() if isinstance(v, Tensor)}
+            boxes = target.boxes.to(one["scores"]).reshape(-1, 4)
+            labels = target.labels.to(boxes.device) + 1
+            with _sampled_alike(boxes.device):
+                losses.append(
+                    _first_loss(network, one, boxes, anchors)
+                    + _second_loss(network, one, boxes, labels)
+                )
+        return torch.stack(losses)
 
-    Returns:
-        (B,), 0 where nothing moved.
-    """
-    assert torch.equal(outputs["regions"], wanted["regions"]), "two networks, two regions"
-    weights = wanted["objectness"].sigmoid()
-    moved = divergence(outputs["objectness"], wanted["objectness"]).sum(1)
-    sides = (outputs["deltas"] - wanted["deltas"]).abs().sum(2)
-    first: Tensor = (moved + (weights * sides).sum(1)) / (1 + weights.sum(1))
+    def output_distances(self, outputs: Outputs, wanted: Outputs) -> Tensor:
+        """Return how far the outputs of each picture moved, without any label.
 
-    there = _is_region(wanted["regions"]).to(weights)
-    shares = wanted["scores"].softmax(2) * there[:, :, None]
-    logs = wanted["scores"].log_softmax(2) - outputs["scores"].log_softmax(2)
-    sides = (outputs["boxes"] - wanted["boxes"]).abs().sum(3)
-    objects = shares[:, :, 1:]
-    moved = (shares * logs).sum((1, 2)) + (objects * sides[:, :, 1:]).sum((1, 2))
-    second: Tensor = moved / (1 + objects.sum((1, 2)))
-    return first + second
+        For scores the Kullback-Leibler divergence from what is wanted; for the boxes how far
+        their sides moved, in sides of the anchor or region, weighted by the score that is
+        wanted there. All by object: of each stage divided by the sum of these weights.
 
+        Args:
+            outputs: From `head_outputs`, for B pictures, looking at the regions of `wanted`.
+            wanted: The same of the unpruned network.
 
-def output_divergences(outputs: dict[str, Any], wanted: dict[str, Any]) -> Tensor:
-    """Return what AP is likely to lose; see `output_distances`."""
-    return output_distances(outputs, wanted)
+        Returns:
+            (B,), 0 where nothing moved.
+        """
+        assert torch.equal(outputs["regions"], wanted["regions"]), "two networks, two regions"
+        weights = wanted["objectness"].sigmoid()
+        moved = divergence(outputs["objectness"], wanted["objectness"]).sum(1)
+        sides = (outputs["deltas"] - wanted["deltas"]).abs().sum(2)
+        first: Tensor = (moved + (weights * sides).sum(1)) / (1 + weights.sum(1))
 
+        there = _is_region(wanted["regions"]).to(weights)
+        shares = wanted["scores"].softmax(2) * there[:, :, None]
+        logs = wanted["scores"].log_softmax(2) - outputs["scores"].log_softmax(2)
+        sides = (outputs["boxes"] - wanted["boxes"]).abs().sum(3)
+        objects = shares[:, :, 1:]
+        moved = (shares * logs).sum((1, 2)) + (objects * sides[:, :, 1:]).sum((1, 2))
+        second: Tensor = moved / (1 + objects.sum((1, 2)))
+        return first + second
 
-def decoded(network: nn.Module) -> nn.Module:
-    """Return the module to export: (B, 3, H, W) → (B, 4 + 5 nc, R).
+    def decoded(self, network: nn.Module) -> nn.Module:
+        """Return the module to export: (B, 3, H, W) → (B, 4 + 5 nc, R).
 
-    The first four rows are the R regions that were looked at, ltrb in input pixels; then come
-    the boxes of each class, ltrb, and at last the scores in [0, 1], without the background.
-    """
-    return Decoded(network)
+        The first four rows are the R regions that were looked at, ltrb in input pixels; then
+        come the boxes of each class, ltrb, and at last the scores in [0, 1], without the
+        background.
+        """
+        return Decoded(network)
 
 
 class Decoded(nn.Module):
@@ -281,22 +205,22 @@ class Decoded(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Look where the network itself proposes to."""
-        named = _part(self.network, "backbone")(images)
+        named = part_of(self.network, "backbone")(images)
         first = proposed(self.network, images, named)
-        return self._seen(images, named, best(_part(self.network, "rpn"), first, images))
+        return self._seen(images, named, best(part_of(self.network, "rpn"), first, images))
 
     def candidates(self, images: Tensor) -> Tensor:
         """Return what there is to propose, (B, A, 5): ltrb in pixels, and its logit."""
-        first = proposed(self.network, images, _part(self.network, "backbone")(images))
+        first = proposed(self.network, images, part_of(self.network, "backbone")(images))
         boxes = cut(first["boxes"], images.shape[2], images.shape[3])
         return torch.cat((boxes, first["objectness"][..., None]), 2)
 
     def at_regions(self, images: Tensor, regions: Tensor) -> Tensor:
         """Look where somebody else proposes to, (B, R, 4)."""
-        return self._seen(images, _part(self.network, "backbone")(images), regions)
+        return self._seen(images, part_of(self.network, "backbone")(images), regions)
 
     def _seen(self, images: Tensor, named: dict[str, Tensor], regions: Tensor) -> Tensor:
-        second, (height, width) = _part(self.network, "roi_heads"), images.shape[2:]
+        second, (height, width) = part_of(self.network, "roi_heads"), images.shape[2:]
         pool = second.box_roi_pool
         levels = [named[name] for name in pool.featmap_names if name in named]
         seen = pool_regions(
@@ -338,7 +262,7 @@ def _is_region(regions: Tensor) -> Tensor:
 def _first_loss(
     network: nn.Module, one: dict[str, Tensor], boxes: Tensor, anchors: Tensor
 ) -> Tensor:
-    rpn, target = _part(network, "rpn"), [{"boxes": boxes}]
+    rpn, target = part_of(network, "rpn"), [{"boxes": boxes}]
     labels, matched = rpn.assign_targets_to_anchors([anchors], target)
     wanted = rpn.box_coder.encode(matched, [anchors])
     found: Tensor = sum(rpn.compute_loss(one["objectness"], one["deltas"], labels, wanted))
@@ -350,7 +274,7 @@ def _second_loss(
 ) -> Tensor:
     from torchvision.models.detection.roi_heads import fastrcnn_loss
 
-    second = _part(network, "roi_heads")
+    second = part_of(network, "roi_heads")
     regions = one["regions"].to(boxes)
     (matched,), (classes,) = second.assign_targets_to_proposals([regions], [boxes], [labels])
     classes = torch.where(_is_region(regions), classes, -1)  # torchvision leaves those out
@@ -377,10 +301,6 @@ def _sampled_alike(device: torch.device) -> Iterator[None]:
 
 def _anchors(network: nn.Module, levels: Sequence[Tensor], like: Tensor) -> Tensor:
     """Return the anchors (A, 4) of outputs; the pooling knows the scale of its first level."""
-    scale = _part(network, "roi_heads").box_roi_pool.scales[0]
+    scale = part_of(network, "roi_heads").box_roi_pool.scales[0]
     height, width = (round(side / scale) for side in levels[0].shape[2:])
     return grid(network, levels, (height, width)).to(like)
-
-
-def _part(network: nn.Module, name: str) -> Any:
-    return getattr(network, name)

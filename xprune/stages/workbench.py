@@ -41,7 +41,8 @@ from xprune.data.sets import (
 )
 from xprune.layers.candidates import Candidate, count_macs, find_candidates
 from xprune.models.detector import Detector
-from xprune.models.families import MODELS, Family
+from xprune.models.families import MODELS
+from xprune.models.family import Family
 from xprune.models.load import load_detector
 from xprune.models.targets import Targets
 from xprune.run_folder import RunFolder
@@ -147,7 +148,7 @@ class Workbench:
             stride=detector.stride,
             task=detector.task,
             preprocessing=detector.preprocessing,
-            decoder=self.family.DECODER,
+            decoder=self.family.decoder,
             nms_iou=self.family.nms_iou(detector.architecture),
             display_score=self.run.config.conf,
         )
@@ -313,7 +314,7 @@ class Workbench:
         One of two stages looks where the unpruned one does: else nothing could be compared.
         """
         unpruned = self.detector.network
-        if not self.family.TWO_STAGES or network is unpruned:
+        if not self.family.two_stages or network is unpruned:
             return self.family.head_outputs(network, images)
         seen = hashlib.blake2b(images.detach().numpy().data).digest()
         if seen not in self._regions:

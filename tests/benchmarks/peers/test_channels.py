@@ -14,8 +14,7 @@ from tests.benchmarks.peers.channels import (
     split_blocks,
 )
 from xprune.models.catalogue import known_architecture
-from xprune.models.families import MODELS, family_of, find_architecture
-from xprune.models.yolo import build_network, head_outputs
+from xprune.models.families import MODELS, YOLO, family_of, find_architecture
 
 SIZE = (64, 96)
 
@@ -23,7 +22,7 @@ SIZE = (64, 96)
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     """YOLOv8n with random weights and batch norms that do something."""
-    built = build_network(known_architecture("yolov8n"), seed=0)
+    built = YOLO.build_network(known_architecture("yolov8n"), seed=0)
     generator = torch.Generator().manual_seed(1)
     for module in built.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -39,7 +38,7 @@ def test_split_blocks_compute_the_same(network: nn.Module) -> None:
     split = split_blocks(network)
 
     with torch.no_grad():
-        before, after = head_outputs(network, image), head_outputs(split, image)
+        before, after = YOLO.head_outputs(network, image), YOLO.head_outputs(split, image)
 
     for name in ("boxes", "scores"):
         torch.testing.assert_close(after[name], before[name], rtol=1e-5, atol=1e-5)
@@ -57,12 +56,12 @@ def test_channels_go_and_the_outputs_stay(network: nn.Module, importance: str) -
         for name, weight in split.named_parameters()
     }
     image = torch.zeros(1, 3, *SIZE)
-    pruner = ChannelPruner(split, importance, 8, gradients, image, head_outputs)
+    pruner = ChannelPruner(split, importance, 8, gradients, image, YOLO.head_outputs)
 
     pruned = pruner.pruned(0.3)
 
     with torch.no_grad():
-        before, after = head_outputs(split, image), head_outputs(pruned, image)
+        before, after = YOLO.head_outputs(split, image), YOLO.head_outputs(pruned, image)
     assert {name: before[name].shape for name in ("boxes", "scores")} == {
         name: after[name].shape for name in ("boxes", "scores")
     }

@@ -16,7 +16,7 @@ from xprune.attribution.divergence import LookingTask, divergence_tables
 from xprune.attribution.scores import LayerScore, ScoreTable
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import yolo
+from xprune.models.families import YOLO
 
 
 def squared(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -79,20 +79,20 @@ def test_a_look_at_a_yolo_is_what_the_cut_network_does(scenes_file: Path, progre
         scenes.network,
         scenes.candidates,
         images,
-        yolo.head_outputs,
-        yolo.output_distances,
+        YOLO.head_outputs,
+        YOLO.output_distances,
     )
 
     found = scores_of(divergence_tables(task, substitutes, cheap_tables(substitutes), progress))
 
     assert len(found) > 12
     with torch.no_grad():
-        whole = yolo.head_outputs(scenes.network, images)
+        whole = YOLO.head_outputs(scenes.network, images)
         for candidate in scoring.candidates:
             for name, module in substitutes[candidate.name].items():
                 cut = apply_plan(scenes.network, [replacement(candidate, name)])
                 cut.get_submodule(candidate.name).load_state_dict(module.state_dict())
-                moved = yolo.output_distances(yolo.head_outputs(cut, images), whole)
+                moved = YOLO.output_distances(YOLO.head_outputs(cut, images), whole)
                 score = found[candidate.name, name]
                 assert score.mean == pytest.approx(float(moved.mean()), rel=1e-3, abs=1e-6)
 

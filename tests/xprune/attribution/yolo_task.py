@@ -15,7 +15,7 @@ from tests.reference.toy_networks import tiny_yolo
 from xprune.attribution.attribute import ScoringTask
 from xprune.data.batches import PictureTensor, own_answers, read_pictures
 from xprune.layers.candidates import Candidate, find_candidates
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.models.targets import Targets
 
 SIZE = (96, 96)
@@ -47,13 +47,13 @@ class Scenes:
         def losses(index: int, outputs: object) -> Tensor:
             assert isinstance(outputs, dict)
             part = wanted[index * batch : (index + 1) * batch]
-            return yolo.picture_losses(self.network, outputs, part)
+            return YOLO.picture_losses(self.network, outputs, part)
 
         return ScoringTask(
             network=self.network,
             candidates=tuple(c for c in self.candidates if not layers or c.name in layers),
             batches=-(-len(wanted) // batch),
-            forward=lambda index: yolo.head_outputs(
+            forward=lambda index: YOLO.head_outputs(
                 self.network,
                 self.pictures.images(index * batch, (index + 1) * batch).to(self.dtype),
             ),
@@ -69,13 +69,13 @@ def read_scenes(scenes_file: Path) -> Scenes:
     )
     nothing = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     pictures = replace(read, labels=(*read.labels[:-1], nothing))
-    classes = yolo.decoded(network)(pictures.images(0, 1)).shape[1] - 4
+    classes = YOLO.decoded(network)(pictures.images(0, 1)).shape[1] - 4
     manifest = raw_manifest(SIZE, classes, min_score=MIN_SCORE)
-    own = own_answers(yolo.decoded(network), pictures, manifest, batch=16)
+    own = own_answers(YOLO.decoded(network), pictures, manifest, batch=16)
     return Scenes(
         network=network,
         candidates=find_candidates(
-            network, lambda: yolo.head_outputs(network, pictures.images(0, 1))
+            network, lambda: YOLO.head_outputs(network, pictures.images(0, 1))
         ),
         pictures=pictures,
         targets={"labels": pictures.labels, "own detections": own},

@@ -17,7 +17,7 @@ from tests.reference.cards import raw_manifest
 from tests.reference.toy_networks import tiny_yolo
 from xprune.data.batches import PictureTensor, own_answers, read_pictures
 from xprune.data.evaluate import network_accuracy
-from xprune.models import yolo
+from xprune.models.families import YOLO
 
 SPEC = InputSpec(size=(64, 96))
 
@@ -149,7 +149,7 @@ def test_own_detections_become_targets(tensors):
 
 def test_own_detections_of_a_yolo_agree_with_its_output(tensors):
     """Each target lies on an anchor whose score counts; batches do not matter."""
-    decoded = yolo.decoded(tiny_yolo())
+    decoded = YOLO.decoded(tiny_yolo())
     with torch.no_grad():
         raw = decoded(tensors.images())
     min_score = float(raw[:, 4:].amax(dim=(1, 2)).min()) * 0.95

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.reference.toy_networks import LooksTwice, noise, tiny_yolo, toy
 from xprune.layers.candidates import Candidate, count_macs, find_candidates, nearest_ancestor
-from xprune.models import yolo
+from xprune.models.families import YOLO
 
 CUSTOM = {
     "nc": 3,
@@ -225,10 +225,10 @@ def test_tracing_leaves_no_hooks():
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "custom"])
 def test_every_yolo_gives_its_blocks(name):
     """Other architectures need no code: each block of the YAML that maps a map is found."""
-    network = yolo.build_network(CUSTOM) if name == "custom" else tiny_yolo(name)
+    network = YOLO.build_network(CUSTOM) if name == "custom" else tiny_yolo(name)
     images = torch.rand(1, 3, 64, 64)
 
-    found = find_candidates(network, lambda: yolo.head_outputs(network, images))
+    found = find_candidates(network, lambda: YOLO.head_outputs(network, images))
 
     blocks = {
         f"model.{index}"

@@ -15,7 +15,7 @@ from xprune.layers import surgery
 from xprune.layers.candidates import Candidate, find_candidates
 from xprune.layers.substitutes import Replacement, applicable, build, replacement
 from xprune.layers.surgery import apply_plan, dead_layers, replacements_from_json
-from xprune.models import yolo
+from xprune.models.families import YOLO
 
 YOLO_SIZE = (96, 64)
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4}
@@ -29,7 +29,7 @@ def run_toy(network: nn.Module) -> list[Tensor]:
 def run_yolo(network: nn.Module) -> list[Tensor]:
     """Raw outputs of the head on two pictures of noise."""
     images = noise(2, YOLO_SIZE).to(next(network.parameters()))
-    outputs = yolo.head_outputs(network, images)
+    outputs = YOLO.head_outputs(network, images)
     return [outputs["boxes"], outputs["scores"]]
 
 

@@ -26,7 +26,7 @@ from xprune.layers.substitutes import (
 from xprune.layers.substitutes.thin import choose_channels, thin_out
 from xprune.layers.substitutes.windows import WINDOW_RIDGE
 from xprune.layers.surgery import apply_plan, replacements_from_json
-from xprune.models import yolo
+from xprune.models.families import YOLO
 
 
 class Wide(nn.Module):
@@ -78,7 +78,7 @@ def test_chains_of_a_yolo_are_those_of_its_bottlenecks_and_branches():
     network = tiny_yolo()
     images = torch.rand(1, 3, 64, 64)
 
-    chains = find_chains(network, lambda: yolo.head_outputs(network, images))
+    chains = find_chains(network, lambda: YOLO.head_outputs(network, images))
 
     pairs = {(chain.source, chain.reader) for chain in chains}
     assert ("model.4.m.0.cv1.conv", "model.4.m.0.cv2.conv") in pairs
@@ -185,13 +185,13 @@ def found():
     """The tiny YOLO and its candidates by name."""
     network = tiny_yolo(dtype=torch.float64)
     images = noise(2, (96, 64))
-    candidates = find_candidates(network, lambda: yolo.head_outputs(network, images[:1]))
+    candidates = find_candidates(network, lambda: YOLO.head_outputs(network, images[:1]))
     return network, {c.name: c for c in candidates}
 
 
 def macs_of(network: nn.Module, name: str, images: Tensor) -> int:
     """The multiply-adds of one layer, counted anew."""
-    candidates = find_candidates(network, lambda: yolo.head_outputs(network, images))
+    candidates = find_candidates(network, lambda: YOLO.head_outputs(network, images))
     return {c.name: c for c in candidates}[name].macs
 
 
@@ -208,11 +208,11 @@ def test_a_thinner_yolo_runs_and_survives_its_checkpoint_form(found, name, level
     again = apply_plan(network, replacements_from_json([wanted.to_json()]))
 
     images = noise(1, (96, 64))
-    outputs = yolo.head_outputs(cut, images)
-    assert outputs["boxes"].shape == yolo.head_outputs(network, images)["boxes"].shape
+    outputs = YOLO.head_outputs(cut, images)
+    assert outputs["boxes"].shape == YOLO.head_outputs(network, images)["boxes"].shape
     assert macs_of(cut, name, images) == substitute_macs(candidates[name], level)
     again.load_state_dict(cut.state_dict())
-    assert torch.equal(yolo.head_outputs(again, images)["boxes"], outputs["boxes"])
+    assert torch.equal(YOLO.head_outputs(again, images)["boxes"], outputs["boxes"])
 
 
 GOOD = {"source": "first.conv", "norms": ["first.norm"], "reader": "second.conv"}

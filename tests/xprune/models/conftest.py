@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.models.upstream import tasks
 
 SMALL: dict[str, Any] = {
@@ -41,7 +41,7 @@ def architecture() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def network() -> torch.nn.Module:
     """The small network, its batch norms with statistics of their own; do not change it."""
-    built = yolo.build_network(copy.deepcopy(SMALL), seed=1)
+    built = YOLO.build_network(copy.deepcopy(SMALL), seed=1)
     generator = torch.Generator().manual_seed(2)
     for module in built.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

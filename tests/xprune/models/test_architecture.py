@@ -11,8 +11,8 @@ import yaml
 from runtime_bench.errors import EdgeError
 from xprune.models.architecture import check_architecture
 from xprune.models.catalogue import known_architecture, read_yaml
+from xprune.models.families import YOLO
 from xprune.models.upstream import tasks, without_eval
-from xprune.models.yolo import build_network
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_checked_architecture_builds_the_same_network(name):
     """Ultralytics builds the same tensors from our checked copy as from its own file."""
     theirs = tasks().DetectionModel(f"{name}.yaml", ch=3, verbose=False).state_dict()
 
-    ours = build_network(known_architecture(name)).state_dict()
+    ours = YOLO.build_network(known_architecture(name)).state_dict()
 
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
 
@@ -80,7 +80,7 @@ def test_an_activation_is_never_run(architecture, tmp_path, activation):
     architecture["activation"] = activation.format(made=made)
 
     with pytest.raises(EdgeError, match=r"activation .* is not allowed"):
-        build_network(architecture)
+        YOLO.build_network(architecture)
 
     assert not made.exists()
 
@@ -116,7 +116,7 @@ def test_usual_activations_are_allowed(architecture, activation):
     """The forms that Ultralytics documents pass, and are what the network computes with."""
     architecture["activation"] = activation
 
-    network = build_network(architecture)
+    network = YOLO.build_network(architecture)
 
     kind = activation.partition("(")[0].rpartition(".")[2]
     assert type(network.get_submodule("model.0.act")).__name__ == kind
@@ -142,7 +142,7 @@ def test_a_module_is_one_of_a_list(architecture, module):
     architecture["backbone"][0] = [-1, 1, module, ["weights.pt"]]
 
     with pytest.raises(EdgeError, match="is not one that YOLO detectors are built from"):
-        build_network(architecture)
+        YOLO.build_network(architecture)
 
 
 FAULTS = {

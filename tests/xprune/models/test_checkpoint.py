@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from runtime_bench.errors import EdgeError, UsageError
 from xprune.layers.substitutes import Replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import yolo
 from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
+from xprune.models.families import YOLO
 from xprune.models.load import load_detector
 
 NAMES = ("cat", "dog", "owl")
@@ -87,7 +87,7 @@ def test_a_pruned_detector(tmp_path, detector, architecture):
 
     image = torch.rand(1, 3, 64, 64)
     assert loaded.plan == plan
-    assert torch.equal(yolo.decoded(loaded.network)(image), yolo.decoded(pruned)(image))
+    assert torch.equal(YOLO.decoded(loaded.network)(image), YOLO.decoded(pruned)(image))
     assert not any(m.training for m in loaded.network.modules())
     assert not any(p.requires_grad for p in loaded.network.parameters())
     with pytest.raises(UsageError, match="brings its own architecture"):
@@ -96,7 +96,7 @@ def test_a_pruned_detector(tmp_path, detector, architecture):
 
 def test_values_beyond_16_bits_are_not_written(tmp_path, architecture):
     """A number that half precision cannot hold stops the writing; no file appears."""
-    network = yolo.build_network(architecture)
+    network = YOLO.build_network(architecture)
     network.get_buffer("model.0.bn.running_var").fill_(1e6)
     whole = Detector(network, "x", "yolo", NAMES, 16, architecture, "AGPL-3.0", None)
     path = tmp_path / "half.safetensors"

@@ -13,7 +13,7 @@ from torchvision.transforms._presets import ImageClassification
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
 from xprune.models import classifier
-from xprune.models.families import MODELS, check_architecture, find_architecture
+from xprune.models.families import CLASSIFIER, MODELS, check_architecture, find_architecture
 from xprune.models.targets import Targets
 
 # Weights without the biases of convolutions, in millions: He et al. 2015, table 6.
@@ -23,7 +23,7 @@ PUBLISHED = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85}
 @pytest.mark.parametrize("name", classifier.TORCHVISION)
 def test_torchvisions_networks_are_its_own(name: str):
     """The same names of weights, and with the same weights the same answer."""
-    ours = classifier.build_network({"family": "classifier", "name": name, "nc": 7}, seed=3)
+    ours = CLASSIFIER.build_network({"family": "classifier", "name": name, "nc": 7}, seed=3)
     theirs = torchvision.models.get_model(name, weights=None, num_classes=7).eval()
     theirs.load_state_dict(ours.state_dict())
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def test_torchvisions_networks_are_its_own(name: str):
 @pytest.mark.parametrize(("depth", "millions"), PUBLISHED.items())
 def test_cifar_networks_have_the_published_size(depth: int, millions: float):
     """Layers with weights, and their number."""
-    network = classifier.build_network(find_architecture(f"resnet{depth}_cifar"))
+    network = CLASSIFIER.build_network(find_architecture(f"resnet{depth}_cifar"))
     layers = [m for m in network.modules() if hasattr(m, "weight") and m.weight.ndim > 1]
 
     assert len(layers) == depth
@@ -63,7 +63,7 @@ def test_random_weights_are_of_their_seed_and_leave_others_alone():
     expected = torch.rand(3)
     torch.manual_seed(5)
     one, same, other = (
-        classifier.build_network(find_architecture("resnet20_cifar"), seed=seed)
+        CLASSIFIER.build_network(find_architecture("resnet20_cifar"), seed=seed)
         for seed in (1, 1, 2)
     )
 
@@ -106,24 +106,24 @@ def test_losses_are_pytorchs_cross_entropy():
     targets = [Targets(torch.zeros(1, 4), torch.tensor([label])) for label in labels]
     scores = given["scores"]
 
-    each = classifier.picture_losses(torch.nn.Identity(), given, targets)
+    each = CLASSIFIER.picture_losses(torch.nn.Identity(), given, targets)
 
     for found, score, label in zip(each, scores, labels, strict=True):
         assert found == pytest.approx(float(-score.log_softmax(0)[label]), rel=1e-6)
-    assert classifier.batch_loss(torch.nn.Identity(), given, targets) == each.mean()
+    assert CLASSIFIER.batch_loss(torch.nn.Identity(), given, targets) == each.mean()
 
 
 def test_distances_are_pytorchs_divergence():
     """`kl_div` of each picture; 0 where nothing moved."""
     wanted, moved = outputs(4, 6, 0), outputs(4, 6, 1)
 
-    found = classifier.output_distances(moved, wanted)
+    found = CLASSIFIER.output_distances(moved, wanted)
 
     expected = functional.kl_div(
         moved["scores"].log_softmax(1), wanted["scores"].softmax(1), reduction="none"
     ).sum(1)
     torch.testing.assert_close(found, expected)
-    assert classifier.output_distances(wanted, wanted).abs().max() == 0
+    assert CLASSIFIER.output_distances(wanted, wanted).abs().max() == 0
 
 
 @pytest.mark.parametrize("size", [(300, 400), (500, 333), (256, 256), (97, 131)])
@@ -131,7 +131,7 @@ def test_preprocessing_is_torchvisions_preset(size: tuple[int, int]):
     """Resize to 256 with antialias, the middle 224, mean and deviation: to 1e-4."""
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     architecture = find_architecture("resnet18")
-    spec = classifier.preprocessing(architecture).at(classifier.usual_size(architecture))
+    spec = CLASSIFIER.preprocessing(architecture).at(CLASSIFIER.usual_size(architecture))
 
     found, _ = prepare(pixels, spec)
 
@@ -141,23 +141,23 @@ def test_preprocessing_is_torchvisions_preset(size: tuple[int, int]):
 
 def test_classes_are_those_of_the_training():
     """ImageNet's for a thousand, CIFAR-10's for ten, unknown for any other number."""
-    imagenet = classifier.class_names(find_architecture("mobilenet_v2"))
-    cifar = classifier.class_names(find_architecture("resnet20_cifar"))
+    imagenet = CLASSIFIER.class_names(find_architecture("mobilenet_v2"))
+    cifar = CLASSIFIER.class_names(find_architecture("resnet20_cifar"))
 
     assert imagenet is not None
     assert (len(imagenet), imagenet[0]) == (1000, "tench")
     assert cifar is not None
     assert (len(cifar), cifar[3]) == (10, "cat")
-    assert classifier.class_names({"family": "classifier", "name": "resnet18", "nc": 5}) is None
+    assert CLASSIFIER.class_names({"family": "classifier", "name": "resnet18", "nc": 5}) is None
 
 
 def test_the_head_is_seen_through_a_pruned_network():
     """What the last layer read, and what it made of it."""
-    network = classifier.build_network(find_architecture("resnet20_cifar"))
+    network = CLASSIFIER.build_network(find_architecture("resnet20_cifar"))
     images = torch.rand(2, 3, 32, 32)
 
     with torch.no_grad():
-        found = classifier.head_outputs(network, images)
+        found = CLASSIFIER.head_outputs(network, images)
 
     assert found["scores"].shape == (2, 10)
     assert found["feats"][0].shape == (2, 64, 1, 1)

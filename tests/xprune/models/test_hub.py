@@ -11,14 +11,14 @@ import torchvision
 
 from runtime_bench.errors import EdgeError, UsageError
 from xprune.models import classifier, hub
-from xprune.models.families import find_architecture
+from xprune.models.families import CLASSIFIER, find_architecture
 from xprune.models.load import load_detector
 
 
 @pytest.fixture
 def network() -> torch.nn.Module:
     """A small classifier with random weights."""
-    return classifier.build_network(find_architecture("resnet20_cifar"), seed=4)
+    return CLASSIFIER.build_network(find_architecture("resnet20_cifar"), seed=4)
 
 
 def _asked(*_: object, **__: object) -> None:
@@ -59,7 +59,7 @@ def test_what_several_gpus_trained_is_read(network, tmp_path: Path):
 def test_classes_of_weights_are_counted(tmp_path: Path):
     """A fine-tuned head has as many as its last layer; names come from the data."""
     architecture = {**find_architecture("resnet20_cifar"), "nc": 3}
-    torch.save(classifier.build_network(architecture).state_dict(), tmp_path / "w.pth")
+    torch.save(CLASSIFIER.build_network(architecture).state_dict(), tmp_path / "w.pth")
 
     detector = load_detector(
         "resnet20_cifar",

@@ -11,7 +11,7 @@ import yaml
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.models.load import load_detector
 from xprune.models.upstream import tasks
 
@@ -23,7 +23,7 @@ def assert_same_outputs(
 ) -> None:
     """Both networks decode a noisy picture to the same boxes and scores."""
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    a, b = yolo.decoded(first)(image), yolo.decoded(second)(image)
+    a, b = YOLO.decoded(first)(image), YOLO.decoded(second)(image)
     torch.testing.assert_close(a, b, rtol=atol, atol=atol)
 
 
@@ -79,7 +79,7 @@ def test_a_state_dict_for_a_yaml(tmp_path, network, yaml_path):
 
 def test_a_state_dict_that_names_its_architecture(tmp_path):
     """A file may carry the name of a known architecture, names, and half precision."""
-    network = yolo.build_network({**tasks().yaml_model_load("yolov8n.yaml"), "nc": 2})
+    network = YOLO.build_network({**tasks().yaml_model_load("yolov8n.yaml"), "nc": 2})
     path = tmp_path / "two.pth"
     state = {name: tensor.half() for name, tensor in network.state_dict().items()}
     torch.save({"architecture": network.yaml, "names": ["a", "b"], "state_dict": state}, path)

@@ -10,7 +10,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from runtime_bench.errors import EdgeError
 from xprune.models import one_stage
-from xprune.models.families import check_architecture, find_architecture
+from xprune.models.families import ONE_STAGE, check_architecture, find_architecture
 from xprune.models.targets import Targets
 
 SIZE = (96, 128)
@@ -21,7 +21,7 @@ CLASSES = 3
 
 def built(name: str) -> nn.Module:
     """A network whose scores are not all alike, and whose transform leaves inputs alone."""
-    network = one_stage.build_network({"family": "one_stage", "name": name, "nc": CLASSES})
+    network = ONE_STAGE.build_network({"family": "one_stage", "name": name, "nc": CLASSES})
     generator = torch.Generator().manual_seed(7)
     for key in ("cls_logits", "bbox_reg", "bbox_ctrness"):
         for path, module in network.head.named_modules():
@@ -47,7 +47,7 @@ def test_it_finds_what_torchvision_finds(name: str):
     network = built(name)
     images = inputs(2)
     with torch.no_grad():
-        raw = one_stage.decoded(network)(images)
+        raw = ONE_STAGE.decoded(network)(images)
         assert raw.shape[:2] == (2, 4 + CLASSES)
         least = in_a_gap(raw[:, 4:])
         network.score_thresh, network.topk_candidates = least, 100_000
@@ -97,46 +97,46 @@ def test_it_loses_what_torchvision_loses(name: str):
         Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
     ]
 
-    outputs = one_stage.head_outputs(network, images)
-    losses = one_stage.picture_losses(network, outputs, targets)
+    outputs = ONE_STAGE.head_outputs(network, images)
+    losses = ONE_STAGE.picture_losses(network, outputs, targets)
 
     network.training = True  # of the outermost module alone: batch norms stay frozen
     for image, target, loss in zip(images, targets, losses, strict=True):
         wanted = {"boxes": target.boxes, "labels": target.labels + 1}
         theirs = network([image], [wanted])
         torch.testing.assert_close(loss, sum(theirs.values()))
-    assert one_stage.batch_loss(network, outputs, targets) == losses.mean()
+    assert ONE_STAGE.batch_loss(network, outputs, targets) == losses.mean()
 
 
 def test_nothing_moved_is_no_distance():
     """And any change of scores or boxes is one."""
     network = built(SMALL[0])
     with torch.no_grad():
-        outputs = one_stage.head_outputs(network, inputs(2))
+        outputs = ONE_STAGE.head_outputs(network, inputs(2))
     other = {**outputs, "boxes": outputs["boxes"] + 0.1}
 
-    assert one_stage.output_distances(outputs, outputs).abs().max() < 1e-6
-    assert (one_stage.output_distances(other, outputs) > 0).all()
+    assert ONE_STAGE.output_distances(outputs, outputs).abs().max() < 1e-6
+    assert (ONE_STAGE.output_distances(other, outputs) > 0).all()
     less = {**outputs, "scores": outputs["scores"] - 1.0}
-    assert (one_stage.output_divergences(less, outputs) > 0).all()
+    assert (ONE_STAGE.output_divergences(less, outputs) > 0).all()
 
 
 @pytest.mark.parametrize("name", ["retinanet:shufflenet_v2_x0_5", "fcos_resnet50_fpn"])
 def test_classes_are_counted_without_the_background(name: str):
     """By the last layer of the classes, whatever anchors a place has."""
-    network = one_stage.build_network({"family": "one_stage", "name": name, "nc": 5})
+    network = ONE_STAGE.build_network({"family": "one_stage", "name": name, "nc": 5})
 
-    assert one_stage.classes_in(network.state_dict()) == 5
-    assert one_stage.classes_in({}) is None
+    assert ONE_STAGE.classes_in(network.state_dict()) == 5
+    assert ONE_STAGE.classes_in({}) is None
 
 
 def test_names_are_those_of_torchvision():
     """COCO's, with the gaps that its numbers have; nobody's for another number."""
-    names = one_stage.class_names(find_architecture("retinanet_resnet50_fpn"))
+    names = ONE_STAGE.class_names(find_architecture("retinanet_resnet50_fpn"))
 
     assert names is not None
     assert (len(names), names[0], names[-1]) == (90, "person", "toothbrush")
-    assert one_stage.class_names({"nc": 4}) is None
+    assert ONE_STAGE.class_names({"nc": 4}) is None
 
 
 @pytest.mark.parametrize("raw", [{"name": "retinanet:../x", "nc": 3}, {"name": 3, "nc": 3}])

@@ -14,7 +14,7 @@ from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
 from tests.reference.lively_ssd import SSD300_STRENGTH, lively_ssd
 from xprune.models import ssd
-from xprune.models.families import check_architecture, find_architecture
+from xprune.models.families import SSD, check_architecture, find_architecture
 from xprune.models.targets import Targets
 
 CLASSES = 3
@@ -45,7 +45,7 @@ def test_it_finds_what_torchvision_finds(name: str):
     network = built(name)
     images = inputs(name, 2)
     with torch.no_grad():
-        raw = ssd.decoded(network)(images)
+        raw = SSD.decoded(network)(images)
         assert raw.shape[:2] == (2, 4 + CLASSES)
         network.score_thresh, network.topk_candidates = 0.0, 100_000
         network.nms_thresh, network.detections_per_img = 1.1, 100_000
@@ -73,13 +73,13 @@ def test_it_keeps_what_torchvision_keeps(name: str):
     images = inputs(name, 1)
     network.topk_candidates = 100_000  # of each class before suppression: ours looks at all
     with torch.no_grad():
-        raw = ssd.decoded(network)(images)[0].numpy()
+        raw = SSD.decoded(network)(images)[0].numpy()
         (theirs,) = network(list(images))
 
     found = decode_yolo(
         raw,
         min_score=network.score_thresh,
-        iou=ssd.nms_iou(architecture),
+        iou=SSD.nms_iou(architecture),
         max_boxes=network.detections_per_img,
     )
 
@@ -109,8 +109,8 @@ def test_it_loses_what_torchvision_loses(name: str):
         Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
     ]
 
-    outputs = ssd.head_outputs(network, images)
-    losses = ssd.picture_losses(network, outputs, targets)
+    outputs = SSD.head_outputs(network, images)
+    losses = SSD.picture_losses(network, outputs, targets)
 
     network.training = True  # of the outermost module alone: batch norms stay frozen
     for image, target, loss in zip(images, targets, losses, strict=True):
@@ -119,7 +119,7 @@ def test_it_loses_what_torchvision_loses(name: str):
         torch.testing.assert_close(loss, sum(theirs.values()))
     assert losses[0] > 0
     assert losses[1] == 0  # no object, so no place without one counts either
-    assert ssd.batch_loss(network, outputs, targets) == losses.mean()
+    assert SSD.batch_loss(network, outputs, targets) == losses.mean()
 
 
 @pytest.mark.parametrize("name", LIGHT_FIRST)
@@ -129,41 +129,41 @@ def test_pictures_are_prepared_as_its_transform_does(name: str):
     network = lively_ssd(name, CLASSES)
     picture = np.random.default_rng(0).integers(0, 256, (240, 370, 3), dtype=np.uint8)
 
-    size = ssd.usual_size(architecture)
-    image, placement = prepare(picture, ssd.preprocessing(architecture).at(size))
+    size = SSD.usual_size(architecture)
+    image, placement = prepare(picture, SSD.preprocessing(architecture).at(size))
 
     values = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float() / 255
     wanted, _ = network.transform([values])
     assert placement.inner_size == size == tuple(wanted.tensors.shape[2:])
     np.testing.assert_allclose(image, wanted.tensors[0].numpy(), rtol=0, atol=1e-4)
-    assert ssd.nms_iou(architecture) == network.nms_thresh
+    assert SSD.nms_iou(architecture) == network.nms_thresh
 
 
 def test_nothing_moved_is_no_distance():
     """And any change of scores or boxes is one."""
     network = built(ssd.SSDLITE)
     with torch.no_grad():
-        outputs = ssd.head_outputs(network, inputs(ssd.SSDLITE, 2))
+        outputs = SSD.head_outputs(network, inputs(ssd.SSDLITE, 2))
     boxes = {**outputs, "boxes": outputs["boxes"] + 0.1}
     scores = outputs["scores"].clone()
     scores[:, 0] -= 1.0
 
-    assert ssd.output_distances(outputs, outputs).abs().max() < 1e-6
-    assert (ssd.output_distances(boxes, outputs) > 0).all()
-    assert (ssd.output_divergences({**outputs, "scores": scores}, outputs) > 0).all()
+    assert SSD.output_distances(outputs, outputs).abs().max() < 1e-6
+    assert (SSD.output_distances(boxes, outputs) > 0).all()
+    assert (SSD.output_divergences({**outputs, "scores": scores}, outputs) > 0).all()
     # A number that is added to all of a place changes nothing of what it says.
     shifted = {**outputs, "scores": outputs["scores"] + 5.0}
-    assert ssd.output_distances(shifted, outputs).abs().max() < 1e-4
+    assert SSD.output_distances(shifted, outputs).abs().max() < 1e-4
 
 
 def test_scores_diverge_as_pytorchs_distributions_do():
     """A categorical variable at each place, written out with `torch.distributions`."""
     network = built(ssd.SSDLITE)
     with torch.no_grad():
-        wanted = ssd.head_outputs(network, inputs(ssd.SSDLITE, 2))
-        found = ssd.head_outputs(network, inputs(ssd.SSDLITE, 2) + 0.3)
+        wanted = SSD.head_outputs(network, inputs(ssd.SSDLITE, 2))
+        found = SSD.head_outputs(network, inputs(ssd.SSDLITE, 2) + 0.3)
 
-    distances = ssd.output_distances({**found, "boxes": wanted["boxes"]}, wanted)
+    distances = SSD.output_distances({**found, "boxes": wanted["boxes"]}, wanted)
 
     now, then = (
         torch.distributions.Categorical(logits=outputs["scores"].transpose(1, 2))
@@ -176,17 +176,17 @@ def test_scores_diverge_as_pytorchs_distributions_do():
 @pytest.mark.parametrize("name", ssd.NAMES)
 def test_classes_are_counted_without_the_background(name: str):
     """By the last layer of the classes, whatever stands before it."""
-    assert ssd.classes_in(lively_ssd(name, CLASSES).state_dict()) == CLASSES
-    assert ssd.classes_in({}) is None
+    assert SSD.classes_in(lively_ssd(name, CLASSES).state_dict()) == CLASSES
+    assert SSD.classes_in({}) is None
 
 
 def test_names_are_those_of_torchvision():
     """COCO's, with the gaps that its numbers have; nobody's for another number."""
-    names = ssd.class_names(find_architecture(ssd.SSD300))
+    names = SSD.class_names(find_architecture(ssd.SSD300))
 
     assert names is not None
     assert (len(names), names[0], names[-1]) == (90, "person", "toothbrush")
-    assert ssd.class_names({"nc": 4}) is None
+    assert SSD.class_names({"nc": 4}) is None
 
 
 def test_an_input_without_a_last_map_is_refused():
@@ -194,11 +194,11 @@ def test_an_input_without_a_last_map_is_refused():
     large, small = (lively_ssd(name, CLASSES) for name in (ssd.SSD300, ssd.SSDLITE))
 
     with pytest.raises(EdgeError, match=r"264x300 is too small .* use --imgsz 268"):
-        ssd.check_size(large, (264, 300))
-    ssd.check_size(large, (268, 268))
-    ssd.check_size(small, (4, 4))
+        SSD.check_size(large, (264, 300))
+    SSD.check_size(large, (268, 268))
+    SSD.check_size(small, (4, 4))
     with torch.no_grad():
-        assert ssd.decoded(small)(torch.zeros(1, 3, 4, 4)).isfinite().all()
+        assert SSD.decoded(small)(torch.zeros(1, 3, 4, 4)).isfinite().all()
 
 
 @pytest.mark.parametrize("raw", [{"name": "ssd512", "nc": 3}, {"name": 3, "nc": 3}])

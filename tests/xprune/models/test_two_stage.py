@@ -13,7 +13,7 @@ from runtime_bench.errors import EdgeError
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import applicable
 from xprune.models import two_stage
-from xprune.models.families import check_architecture, find_architecture
+from xprune.models.families import TWO_STAGE, check_architecture, find_architecture
 from xprune.models.targets import Targets
 
 SIZE = (96, 128)
@@ -27,7 +27,7 @@ SPREAD = dict.fromkeys(WIDE, 1e5)
 
 def built(name: str) -> nn.Module:
     """A network whose scores are not all alike, and whose transform leaves inputs alone."""
-    network = two_stage.build_network({"family": "two_stage", "name": name, "nc": CLASSES})
+    network = TWO_STAGE.build_network({"family": "two_stage", "name": name, "nc": CLASSES})
     generator = torch.Generator().manual_seed(7)
     sizes = {"rpn.head.cls_logits": SPREAD.get(name, 1.0) * 0.01, "cls_score": 0.02}
     for path, module in network.named_modules():
@@ -57,7 +57,7 @@ def test_it_finds_what_torchvision_finds(name: str):
     heads = network.roi_heads
     heads.score_thresh, heads.nms_thresh, heads.detections_per_img = 0.01, 1.1, 100_000
     with torch.no_grad():
-        raw = two_stage.decoded(network)(images)
+        raw = TWO_STAGE.decoded(network)(images)
         theirs = network(list(images))
 
     for one, expected in zip(raw, theirs, strict=True):
@@ -84,7 +84,7 @@ def test_it_proposes_what_torchvision_proposes(name: str):
     network = built(name)
     images = inputs(2)
     with torch.no_grad():
-        regions = two_stage.decoded(network)(images)[:, :4].transpose(1, 2)
+        regions = TWO_STAGE.decoded(network)(images)[:, :4].transpose(1, 2)
         levels = network.backbone(images)
         theirs, _ = network.rpn(ImageList(images, [SIZE] * 2), levels)
 
@@ -106,9 +106,9 @@ def test_it_loses_what_torchvision_loses(name: str, monkeypatch: pytest.MonkeyPa
         Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
     ]
 
-    outputs = two_stage.head_outputs(network, images)
-    losses = two_stage.picture_losses(network, outputs, targets)
-    again = two_stage.picture_losses(network, outputs, targets)
+    outputs = TWO_STAGE.head_outputs(network, images)
+    losses = TWO_STAGE.picture_losses(network, outputs, targets)
+    again = TWO_STAGE.picture_losses(network, outputs, targets)
 
     monkeypatch.setattr(
         network.roi_heads, "add_gt_proposals", lambda proposals, boxes: proposals
@@ -125,18 +125,18 @@ def test_it_loses_what_torchvision_loses(name: str, monkeypatch: pytest.MonkeyPa
         theirs = network([image], [wanted])
         torch.testing.assert_close(loss, sum(theirs.values()))
     assert torch.equal(losses, again)
-    assert two_stage.batch_loss(network, outputs, targets) == losses.mean()
+    assert TWO_STAGE.batch_loss(network, outputs, targets) == losses.mean()
 
 
 def test_losing_draws_nothing_from_anybody_else():
     """The global random state is as it was."""
     network = built(SMALL[0])
-    outputs = two_stage.head_outputs(network, inputs(1))
+    outputs = TWO_STAGE.head_outputs(network, inputs(1))
     torch.manual_seed(5)
     wanted = torch.rand(3)
 
     torch.manual_seed(5)
-    two_stage.picture_losses(network, outputs, [Targets(torch.zeros(0, 4), torch.zeros(0))])
+    TWO_STAGE.picture_losses(network, outputs, [Targets(torch.zeros(0, 4), torch.zeros(0))])
 
     assert torch.equal(torch.rand(3), wanted)
 
@@ -145,33 +145,33 @@ def test_nothing_moved_is_no_distance():
     """And any change of either stage is one."""
     network = built(SMALL[0])
     with torch.no_grad():
-        outputs = two_stage.head_outputs(network, inputs(2))
+        outputs = TWO_STAGE.head_outputs(network, inputs(2))
 
-    assert two_stage.output_distances(outputs, outputs).abs().max() < 1e-6
+    assert TWO_STAGE.output_distances(outputs, outputs).abs().max() < 1e-6
     for part in ("objectness", "deltas", "scores", "boxes"):
         noise = torch.randn(outputs[part].shape, generator=torch.Generator().manual_seed(1))
         other = {**outputs, part: outputs[part] + 0.1 * noise}
-        assert (two_stage.output_divergences(other, outputs) > 0).all(), part
+        assert (TWO_STAGE.output_divergences(other, outputs) > 0).all(), part
 
 
 def test_another_network_looks_where_it_is_told():
     """Only so what two networks see can be compared."""
     network, other = built(SMALL[0]), built(SMALL[1])
     with torch.no_grad():
-        wanted = two_stage.head_outputs(network, inputs(2))
-        found = two_stage.head_outputs(other, inputs(2), wanted["regions"])
-        alone = two_stage.head_outputs(other, inputs(2))
+        wanted = TWO_STAGE.head_outputs(network, inputs(2))
+        found = TWO_STAGE.head_outputs(other, inputs(2), wanted["regions"])
+        alone = TWO_STAGE.head_outputs(other, inputs(2))
 
     assert torch.equal(found["regions"], wanted["regions"])
     assert not torch.equal(alone["regions"], wanted["regions"])
-    assert two_stage.output_distances(found, wanted).isfinite().all()
+    assert TWO_STAGE.output_distances(found, wanted).isfinite().all()
     with pytest.raises(AssertionError, match="two regions"):
-        two_stage.output_distances(alone, wanted)
+        TWO_STAGE.output_distances(alone, wanted)
 
 
 def test_the_box_head_is_torchvisions():
     """The same weights by the same names, and the same features, as a map of one pixel."""
-    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
+    network = TWO_STAGE.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
     theirs = TwoMLPHead(256 * 7 * 7, 1024)
     theirs.load_state_dict(network.roi_heads.box_head.state_dict())
     seen = torch.randn(5, 256, 7, 7, generator=torch.Generator().manual_seed(1))
@@ -184,10 +184,10 @@ def test_the_box_head_is_torchvisions():
 
 def test_both_stages_can_be_pruned():
     """Layers of the pyramid, of the first stage, and both linear layers of the box head."""
-    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
+    network = TWO_STAGE.build_network({"family": "two_stage", "name": SMALL[0], "nc": 3})
     image = torch.zeros(1, 3, *SIZE)
 
-    found = find_candidates(network, lambda: two_stage.head_outputs(network, image))
+    found = find_candidates(network, lambda: TWO_STAGE.head_outputs(network, image))
 
     by_name = {candidate.name: candidate for candidate in found}
     fc6, fc7 = (by_name[f"roi_heads.box_head.{name}"] for name in ("fc6", "fc7"))
@@ -208,8 +208,8 @@ def test_gradients_reach_both_stages():
     images = inputs(1).requires_grad_()
     box = torch.tensor([[8.0, 8.0, 60.0, 70.0]])
 
-    outputs = two_stage.head_outputs(network, images)
-    loss = two_stage.picture_losses(network, outputs, [Targets(box, torch.tensor([1]))]).sum()
+    outputs = TWO_STAGE.head_outputs(network, images)
+    loss = TWO_STAGE.picture_losses(network, outputs, [Targets(box, torch.tensor([1]))]).sum()
     gradients = torch.autograd.grad(loss, seen)
 
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
@@ -217,19 +217,19 @@ def test_gradients_reach_both_stages():
 
 def test_classes_are_counted_without_the_background():
     """By the last layer of the classes."""
-    network = two_stage.build_network({"family": "two_stage", "name": SMALL[0], "nc": 5})
+    network = TWO_STAGE.build_network({"family": "two_stage", "name": SMALL[0], "nc": 5})
 
-    assert two_stage.classes_in(network.state_dict()) == 5
-    assert two_stage.classes_in({}) is None
+    assert TWO_STAGE.classes_in(network.state_dict()) == 5
+    assert TWO_STAGE.classes_in({}) is None
 
 
 def test_names_are_those_of_torchvision():
     """COCO's, with the gaps that its numbers have; nobody's for another number."""
-    names = two_stage.class_names(find_architecture("fasterrcnn_resnet50_fpn"))
+    names = TWO_STAGE.class_names(find_architecture("fasterrcnn_resnet50_fpn"))
 
     assert names is not None
     assert (len(names), names[0], names[-1]) == (90, "person", "toothbrush")
-    assert two_stage.class_names({"nc": 4}) is None
+    assert TWO_STAGE.class_names({"nc": 4}) is None
 
 
 @pytest.mark.parametrize("raw", [{"name": "fasterrcnn:../x", "nc": 3}, {"name": 3, "nc": 3}])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
 from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.models.upstream import part, tasks
 
 TARGETS = (
@@ -53,7 +54,7 @@ def test_each_loss_is_that_of_the_picture_alone(network):
     """A picture's loss in a batch of three is Ultralytics' loss of a batch of one."""
     images = pictures(3)
 
-    losses = yolo.picture_losses(network, yolo.head_outputs(network, images), TARGETS)
+    losses = YOLO.picture_losses(network, YOLO.head_outputs(network, images), TARGETS)
 
     alone = [loss_by_ultralytics(network, images[i : i + 1], TARGETS[i]) for i in range(3)]
     np.testing.assert_allclose(losses.numpy(), alone, rtol=1e-5)
@@ -63,7 +64,7 @@ def test_the_loss_of_a_batch_is_that_of_ultralytics(network):
     """All pictures at once, in its own batch format, by picture."""
     images = pictures(3)
 
-    loss = yolo.batch_loss(network, yolo.head_outputs(network, images), TARGETS)
+    loss = YOLO.batch_loss(network, YOLO.head_outputs(network, images), TARGETS)
 
     model: Any = copy.deepcopy(network)
     model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
@@ -87,7 +88,7 @@ def test_gradients_do_not_cross_pictures(network):
     """The loss of one picture says nothing about the pixels of another."""
     images = pictures(3).requires_grad_()
 
-    losses = yolo.picture_losses(network, yolo.head_outputs(network, images), TARGETS)
+    losses = YOLO.picture_losses(network, YOLO.head_outputs(network, images), TARGETS)
     (gradient,) = torch.autograd.grad(losses[2], images)
 
     assert gradient[2].abs().sum() > 0
@@ -96,11 +97,11 @@ def test_gradients_do_not_cross_pictures(network):
 
 def test_a_loss_in_double_precision(network):
     """A network in float64 is scored as well; its loss is near that of float32."""
-    outputs = yolo.head_outputs(copy.deepcopy(network).double(), pictures(3).double())
+    outputs = YOLO.head_outputs(copy.deepcopy(network).double(), pictures(3).double())
 
-    losses = yolo.picture_losses(network, outputs, TARGETS)
+    losses = YOLO.picture_losses(network, outputs, TARGETS)
 
-    single = yolo.picture_losses(network, yolo.head_outputs(network, pictures(3)), TARGETS)
+    single = YOLO.picture_losses(network, YOLO.head_outputs(network, pictures(3)), TARGETS)
     torch.testing.assert_close(losses.float(), single, rtol=1e-4, atol=1e-4)
 
 
@@ -108,9 +109,9 @@ def test_raw_outputs_leave_the_network_as_it_was(network):
     """Batch norms do not move, and every module stays in eval mode, even after an error."""
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
-    outputs = yolo.head_outputs(network, pictures(2))
+    outputs = YOLO.head_outputs(network, pictures(2))
     with pytest.raises(RuntimeError):
-        yolo.head_outputs(network, pictures(2)[:, :1])
+        YOLO.head_outputs(network, pictures(2)[:, :1])
 
     assert outputs["boxes"].shape == (2, 64, 8 * 12 + 4 * 6)
     assert outputs["scores"].shape == (2, 3, 8 * 12 + 4 * 6)
@@ -140,21 +141,21 @@ def slow_distance(
 
 def test_distances_are_divergences_from_what_is_wanted(network):
     """Picture by picture as the definition says, and 0 where nothing moved."""
-    wanted = yolo.head_outputs(network, pictures(3))
+    wanted = YOLO.head_outputs(network, pictures(3))
     noise = torch.Generator().manual_seed(0)
     outputs = {
         name: wanted[name] + torch.randn(wanted[name].shape, generator=noise)
         for name in ("boxes", "scores")
     }
 
-    distances = yolo.output_distances(outputs, wanted)
+    distances = YOLO.output_distances(outputs, wanted)
 
     slowly = [slow_distance(outputs, wanted, picture) for picture in range(3)]
     np.testing.assert_allclose(distances.numpy(), slowly, rtol=1e-3)
     assert distances.min() > 0
-    assert yolo.output_distances(wanted, wanted).abs().max() < 1e-6
+    assert YOLO.output_distances(wanted, wanted).abs().max() < 1e-6
     twice = [slow_distance(outputs, wanted, picture, boxes=2) for picture in range(3)]
-    np.testing.assert_allclose(yolo.output_divergences(outputs, wanted), twice, rtol=1e-3)
+    np.testing.assert_allclose(YOLO.output_divergences(outputs, wanted), twice, rtol=1e-3)
 
 
 def test_decoded_equals_ultralytics(network):
@@ -162,14 +163,14 @@ def test_decoded_equals_ultralytics(network):
     for images in (pictures(2), pictures(1)[:, :, :32, :]):
         theirs = copy.deepcopy(network)(images)[0]
 
-        assert torch.equal(yolo.decoded(network)(images), theirs)
+        assert torch.equal(YOLO.decoded(network)(images), theirs)
 
 
 @pytest.mark.filterwarnings("ignore")  # The exporter's own deprecations are not ours to fix.
 def test_decoded_can_be_exported(network):
     """The exported file computes in onnxruntime what PyTorch does."""
     image = pictures(1)
-    module = yolo.decoded(network)
+    module = YOLO.decoded(network)
     buffer = io.BytesIO()
 
     program = torch.onnx.export(module, (image,), dynamo=True, opset_version=18, verbose=False)
@@ -187,7 +188,7 @@ def test_the_seed_decides_the_random_weights(architecture):
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    first, again, other = (yolo.build_network(architecture, seed=s) for s in (0, 0, 1))
+    first, again, other = (YOLO.build_network(architecture, seed=s) for s in (0, 0, 1))
 
     weights = [net.get_parameter("model.0.conv.weight") for net in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
@@ -199,7 +200,7 @@ def test_activations_are_not_shared_and_not_in_place(architecture):
     """Each layer owns its activation, so a hook on it sees that layer only."""
     architecture["activation"] = "torch.nn.ReLU(inplace=True)"
 
-    network = yolo.build_network(architecture)
+    network = YOLO.build_network(architecture)
 
     activations = [
         m.act for m in network.modules() if isinstance(getattr(m, "act", None), nn.ReLU)
@@ -216,7 +217,7 @@ def test_a_failed_build_leaves_nothing_behind(architecture):
     architecture["head"][1] = [[-1, 4], 1, "Concat", [1]]
 
     with pytest.raises(EdgeError, match="cannot be built"):
-        yolo.build_network(architecture)
+        YOLO.build_network(architecture)
 
     assert tasks().Conv.default_act is default
     assert part("nn.modules", "Conv").default_act is default
@@ -228,4 +229,4 @@ def test_a_huge_network_is_refused_before_it_takes_memory(architecture):
     architecture["backbone"][1:6] = [[-1, 1, "Conv", [4096, 3, 2]]] * 5
 
     with pytest.raises(EdgeError, match="parameters; the limit is"):
-        yolo.build_network(architecture)
+        YOLO.build_network(architecture)

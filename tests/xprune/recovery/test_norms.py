@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference.toy_networks import noise, tiny_yolo, toy
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.recovery.norms import sole_norms
 
 
@@ -61,7 +61,7 @@ def test_every_block_of_the_toy_and_of_a_yolo_is_a_pair():
     """Each convolution without a bias, and its neighbour."""
     for network, run in (
         (toy(), lambda net: net(noise(1))),
-        (tiny_yolo(), lambda net: yolo.head_outputs(net, torch.rand(1, 3, 64, 64))),
+        (tiny_yolo(), lambda net: YOLO.head_outputs(net, torch.rand(1, 3, 64, 64))),
     ):
         convolutions = {
             name: module

@@ -17,7 +17,7 @@ from xprune.layers import moments as sums
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import Replacement, replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import yolo
+from xprune.models.families import YOLO
 from xprune.recovery.refit import refit, solvable_layers
 
 
@@ -255,7 +255,7 @@ def test_convolutions_make_up_for_a_bypass_of_a_yolo():
     images = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     def outputs(network: nn.Module, pictures: Tensor) -> Tensor:
-        found = yolo.head_outputs(network, pictures)
+        found = YOLO.head_outputs(network, pictures)
         return torch.cat([found["boxes"], found["scores"]], dim=1)
 
     found = {
