@@ -77,11 +77,8 @@ def decode_yolo(
     if len(chosen) > MAX_CANDIDATES:
         rows = np.argsort(-chosen, kind="stable")[:MAX_CANDIDATES]
         labels, anchors, chosen = labels[rows], anchors[rows], chosen[rows]
-    boxes = center_to_ltrb(raw[:4, anchors].T)
-    # One class is moved far away from the next, so that one pass serves all classes.
-    offsets = (labels * CLASS_OFFSET_PX).astype(np.float32)[:, None]
-    kept = nms(boxes + offsets, chosen, iou, limit=max_boxes)
-    return Detections(boxes[kept], chosen[kept], labels[kept])
+    found = Detections(center_to_ltrb(raw[:4, anchors].T), chosen, labels)
+    return _suppressed(found, iou=iou, max_boxes=max_boxes)
 
 
 def decode_class_boxes(
@@ -122,12 +119,18 @@ def decode_class_boxes(
     labels, regions = np.nonzero(counts)
     if not len(labels):
         return NO_DETECTIONS
-    chosen = scores[labels, regions]
     boxes = raw[4:-classes].reshape(classes, 4, -1)[labels, :, regions]
+    return _suppressed(
+        Detections(boxes, scores[labels, regions], labels), iou=iou, max_boxes=max_boxes
+    )
+
+
+def _suppressed(found: Detections, *, iou: float, max_boxes: int) -> Detections:
+    """Return what is left when of two boxes of a class that overlap the lesser goes."""
     # One class is moved far away from the next, so that one pass serves all classes.
-    offsets = (labels * CLASS_OFFSET_PX).astype(np.float32)[:, None]
-    kept = nms(boxes + offsets, chosen, iou, limit=max_boxes)
-    return Detections(boxes[kept], chosen[kept], labels[kept])
+    offsets = (found.labels * CLASS_OFFSET_PX).astype(np.float32)[:, None]
+    kept = nms(found.boxes + offsets, found.scores, iou, limit=max_boxes)
+    return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
 
 
 def decode_rows(

@@ -16,7 +16,6 @@ from xprune.models.torchvision_family import (
     IMAGENET_STD,
     TorchvisionFamily,
     models,
-    settled,
 )
 
 TORCHVISION = (
@@ -67,25 +66,12 @@ class Classifier(TorchvisionFamily):
         """Return how many classes ImageNet has, or CIFAR-10."""
         return len(CIFAR10) if name in DEPTHS else 1000
 
-    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
-        """Build the network of an architecture, with random weights drawn from `seed`.
-
-        Returns:
-            The network in eval mode, (B, 3, H, W) to logits (B, nc); no parameter asks for a
-            gradient, no activation works in place. The global random state is left as it was.
-
-        Raises:
-            EdgeError: If the architecture is not allowed.
-        """
-        checked = self.check_architecture(architecture)
-        name, classes = checked["name"], checked["nc"]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if name in DEPTHS:
-                network: nn.Module = ResNetCifar(DEPTHS[name], classes)
-            else:
-                network = models().get_model(name, weights=None, num_classes=classes)
-        return settled(network)
+    def random_network(self, name: str, classes: int) -> nn.Module:
+        """Return the network, which maps (B, 3, H, W) to logits (B, classes)."""
+        if name in DEPTHS:
+            return ResNetCifar(DEPTHS[name], classes)
+        network: nn.Module = models().get_model(name, weights=None, num_classes=classes)
+        return network
 
     def class_names(self, architecture: Architecture) -> tuple[str, ...] | None:
         """Return the classes of the training that an architecture is known for, if they fit."""

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.errors import EdgeError
-from xprune.models.family import Architecture, Outputs
-from xprune.models.pyramids import BACKBONES, anchors_of, mobile_pyramid
+from xprune.models.family import Outputs
+from xprune.models.pyramids import BACKBONES, anchors_of, check_pyramid, mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_family import (
     TorchvisionDetector,
     detection,
     divergence,
     part_of,
-    settled,
 )
 
 OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn")
@@ -22,7 +20,6 @@ RETINANET = "retinanet:"
 NAMES = (*OFFICIAL, *(RETINANET + backbone for backbone in BACKBONES))
 # Levels of the pyramid come from maps at 8, 16 and 32 pixels a place, and two coarser ones.
 FINEST = 8
-LEAST_PX = 64
 ANCHORS = 9  # of each place in a RetinaNet; FCOS has one
 LOGITS, CENTRES = "head.classification_head.cls_logits.weight", "bbox_ctrness"
 
@@ -33,28 +30,13 @@ class OneStage(TorchvisionDetector):
     key = "one_stage"
     names = NAMES
 
-    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
-        """Build the network of an architecture, with random weights drawn from `seed`.
-
-        Returns:
-            torchvision's module in eval mode; its `transform`, which resizes, is never run. No
-            parameter asks for a gradient, no activation works in place, and the global random
-            state is left as it was.
-
-        Raises:
-            EdgeError: If the architecture is not allowed.
-        """
-        checked = self.check_architecture(architecture)
-        name, classes = checked["name"], checked["nc"] + 1
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if name in OFFICIAL:
-                build = getattr(detection(), name)
-                network = build(weights=None, weights_backbone=None, num_classes=classes)
-            else:
-                pyramid = mobile_pyramid(name.removeprefix(RETINANET), coarser="convolutions")
-                network = detection().RetinaNet(pyramid, classes)
-        return settled(network)
+    def random_network(self, name: str, classes: int) -> nn.Module:
+        """Return torchvision's module; its `transform`, which resizes, is never run."""
+        if name in OFFICIAL:
+            return self.official(name, classes)
+        pyramid = mobile_pyramid(name.removeprefix(RETINANET), coarser="convolutions")
+        network: nn.Module = detection().RetinaNet(pyramid, classes + 1)
+        return network
 
     def classes_in(self, state: dict[str, Tensor]) -> int | None:
         """Return how many classes weights are of, the background left out."""
@@ -70,11 +52,7 @@ class OneStage(TorchvisionDetector):
             EdgeError: If they have not.
         """
         del network
-        if min(size) < LEAST_PX:
-            raise EdgeError(
-                f"an input of {size[0]}x{size[1]} is too small for a pyramid of five levels; "
-                f"use --imgsz {LEAST_PX} or more"
-            )
+        check_pyramid(size)
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None

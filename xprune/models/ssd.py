@@ -10,7 +10,7 @@ from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
-from xprune.models.torchvision_family import TorchvisionDetector, detection, part_of, settled
+from xprune.models.torchvision_family import TorchvisionDetector, part_of
 
 SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
 NAMES = (SSD300, SSDLITE)
@@ -42,23 +42,9 @@ class Ssd(TorchvisionDetector):
     # from.
     stride = 4
 
-    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
-        """Build the network of an architecture, with random weights drawn from `seed`.
-
-        Returns:
-            torchvision's module in eval mode; its `transform`, which resizes, is never run. No
-            parameter asks for a gradient, no activation works in place, and the global random
-            state is left as it was.
-
-        Raises:
-            EdgeError: If the architecture is not allowed.
-        """
-        checked = self.check_architecture(architecture)
-        build = getattr(detection(), checked["name"])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build(weights=None, weights_backbone=None, num_classes=checked["nc"] + 1)
-        return settled(network)
+    def random_network(self, name: str, classes: int) -> nn.Module:
+        """Return torchvision's module; its `transform`, which resizes, is never run."""
+        return self.official(name, classes)
 
     def classes_in(self, state: dict[str, Tensor]) -> int | None:
         """Return how many classes weights are of, the background left out."""

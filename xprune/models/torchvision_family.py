@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,6 +35,10 @@ class TorchvisionFamily(Family):
     @abstractmethod
     def usual_classes(self, name: str) -> int:
         """Return the classes of the training that an architecture is known for."""
+
+    @abstractmethod
+    def random_network(self, name: str, classes: int) -> nn.Module:
+        """Return the network of a name; classes are without the background."""
 
     def known_architecture(self, name: str) -> Architecture | None:
         """Return the architecture that people call `name`; None if there is none."""
@@ -67,9 +72,31 @@ class TorchvisionFamily(Family):
             raise EdgeError(f"{where}: nc is not a whole number from 1 to {self.most_classes}")
         return dict(raw)
 
+    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
+        """Build the network of an architecture, with random weights drawn from `seed`.
+
+        Returns:
+            The network in eval mode; no parameter asks for a gradient, no activation works in
+            place, and the global random state is left as it was.
+
+        Raises:
+            EdgeError: If the architecture is not allowed.
+        """
+        checked = self.check_architecture(architecture)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.random_network(checked["name"], checked["nc"])
+        return settled(network)
+
 
 class TorchvisionDetector(TorchvisionFamily):
     """torchvision's detectors, as its own transform and postprocessing have them."""
+
+    def official(self, name: str, classes: int) -> nn.Module:
+        """Return what torchvision's builder of this name gives; it counts the background."""
+        build = getattr(detection(), name)
+        network: nn.Module = build(weights=None, weights_backbone=None, num_classes=classes + 1)
+        return network
 
     def usual_classes(self, name: str) -> int:
         """Return the classes of COCO as torchvision counts them."""

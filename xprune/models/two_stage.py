@@ -7,18 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from exporters.heads.regions import pool_regions
-from runtime_bench.errors import EdgeError
 from xprune.models.box_head import use_maps
 from xprune.models.family import Architecture, Outputs
 from xprune.models.proposals import best, cut, grid, proposed
-from xprune.models.pyramids import BACKBONES, mobile_pyramid
+from xprune.models.pyramids import BACKBONES, check_pyramid, mobile_pyramid
 from xprune.models.targets import Targets
 from xprune.models.torchvision_family import (
     TorchvisionDetector,
     detection,
     divergence,
     part_of,
-    settled,
 )
 
 # As torchvision's own postprocessing has it.
@@ -31,7 +29,7 @@ OFFICIAL = (
 )
 FASTERRCNN = "fasterrcnn:"
 NAMES = (*OFFICIAL, *(FASTERRCNN + backbone for backbone in BACKBONES))
-SMALL_SIDE_PX, LEAST_PX = 320, 64
+SMALL_SIDE_PX = 320
 # On small backbones as many regions as torchvision's own small one looks at, whose box head
 # would else take ten times as long as all the rest.
 FEW_REGIONS = {"rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150}
@@ -52,29 +50,17 @@ class TwoStage(TorchvisionDetector):
     decoder = "class_boxes"
     two_stages = True
 
-    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
-        """Build the network of an architecture, with random weights drawn from `seed`.
+    def random_network(self, name: str, classes: int) -> nn.Module:
+        """Return torchvision's module, its `transform`, which resizes, never run.
 
-        Returns:
-            torchvision's module in eval mode, its box head exchanged for one that computes the
-            same (`box_head`); its `transform`, which resizes, is never run. No
-            parameter asks for a gradient, no activation works in place, and the global random
-            state is left as it was.
-
-        Raises:
-            EdgeError: If the architecture is not allowed.
+        Its box head is exchanged for one that computes the same (`box_head`).
         """
-        checked = self.check_architecture(architecture)
-        name, classes = checked["name"], checked["nc"] + 1
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if name in OFFICIAL:
-                build = getattr(detection(), name)
-                network = build(weights=None, weights_backbone=None, num_classes=classes)
-            else:
-                network = _on_backbone(name.removeprefix(FASTERRCNN), classes)
-            use_maps(network)
-        return settled(network)
+        if name in OFFICIAL:
+            network = self.official(name, classes)
+        else:
+            network = _on_backbone(name.removeprefix(FASTERRCNN), classes + 1)
+        use_maps(network)
+        return network
 
     def classes_in(self, state: dict[str, Tensor]) -> int | None:
         """Return how many classes weights are of, the background left out."""
@@ -92,11 +78,7 @@ class TwoStage(TorchvisionDetector):
             EdgeError: If they have not.
         """
         del network
-        if min(size) < LEAST_PX:
-            raise EdgeError(
-                f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
-                f"--imgsz {LEAST_PX} or more"
-            )
+        check_pyramid(size)
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None
