@@ -34,9 +34,9 @@ from xprune.builtin.train import Training, adamw, follow, resume, save_state
 from xprune.config import BUILTIN, make_config, parse_imgsz
 from xprune.data.pool import PicturePool, read_pool
 from xprune.data.views import batch_views, chosen_pictures, moved_targets, shown
-from xprune.models.checkpoint import save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.families import MODELS, find_architecture
+from xprune.models.files.checkpoint import save_checkpoint
 from xprune.models.load import load_detector
 from xprune.models.targets import Targets
 from xprune.run_folder import RunFolder

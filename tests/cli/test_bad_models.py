@@ -134,7 +134,7 @@ def _rotated_boxes(place: Path, root: Path) -> Bad:
 def _pruned_already(place: Path, root: Path) -> Bad:
     from dataclasses import replace
 
-    from xprune.models.checkpoint import save_checkpoint
+    from xprune.models.files.checkpoint import save_checkpoint
     from xprune.models.load import load_detector
 
     detector = load_detector("tiny.yaml", weights="none")

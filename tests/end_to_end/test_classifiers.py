@@ -14,8 +14,8 @@ from PIL import Image
 from runtime_bench.artifact.detector import load
 from runtime_bench.artifact.preprocess import prepare, read_picture
 from tests.cli.commands import run
-from xprune.models.checkpoint import read_checkpoint
 from xprune.models.families import MODELS
+from xprune.models.files.checkpoint import read_checkpoint
 from xprune.models.load import load_detector
 
 CLASSES = ("ant", "bee", "wasp")

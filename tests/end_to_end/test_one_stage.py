@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from tests.end_to_end.whole_line import check_against_pytorch, line_without
-from xprune.models import one_stage
 from xprune.models.families import ONE_STAGE
+from xprune.models.torchvision import one_stage
 
 LIGHT = ["retinanet:shufflenet_v2_x0_5"]
 # Half a minute each on one core.

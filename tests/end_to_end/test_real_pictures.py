@@ -19,8 +19,8 @@ from tests.xprune.models import test_one_stage, test_two_stage
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import applicable, replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import one_stage, two_stage
 from xprune.models.families import MODELS, find_architecture
+from xprune.models.torchvision import one_stage, two_stage
 
 SIZE = (96, 128)
 PICTURES = 20

@@ -25,8 +25,8 @@ from tests.reference.lively_ssd import lively_ssd
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models import ssd
 from xprune.models.families import SSD
+from xprune.models.torchvision import ssd
 
 CLASSES = 8  # as the built-in scenes have
 # An SSD300 takes minutes on one core.

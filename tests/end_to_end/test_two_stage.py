@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from tests.end_to_end.whole_line import check_against_pytorch, line_without
-from xprune.models import two_stage
 from xprune.models.families import TWO_STAGE
+from xprune.models.torchvision import two_stage
 
 LIGHT = ["fasterrcnn:shufflenet_v2_x0_5"]
 HEAVY = [name for name in two_stage.NAMES if name not in LIGHT]

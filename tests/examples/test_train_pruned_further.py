@@ -16,11 +16,11 @@ from tests.reference.toy_networks import tiny_architecture
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models.checkpoint import save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.families import YOLO
-from xprune.models.further import trained_detector
+from xprune.models.files.checkpoint import save_checkpoint
 from xprune.models.load import load_detector
+from xprune.models.ultralytics.further import trained_detector
 
 RUN = """
 import sys

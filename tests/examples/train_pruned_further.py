@@ -7,11 +7,11 @@ will be a file of the same kind: the next training can start from it.
 import sys
 from pathlib import Path
 
-from ultralytics import YOLO  # first: see xprune.models.further
+from ultralytics import YOLO  # first: see xprune.models.ultralytics.further
 
-from xprune.models.checkpoint import save_checkpoint
-from xprune.models.further import trained_detector, ultralytics_trainer
+from xprune.models.files.checkpoint import save_checkpoint
 from xprune.models.load import load_detector
+from xprune.models.ultralytics.further import trained_detector, ultralytics_trainer
 
 
 def main(model: str, data: str, out: str, **options: object) -> None:

@@ -15,7 +15,7 @@ from exporters.card import ModelCard
 from exporters.onnx_export import export_raw
 from exporters.probes import make_probes
 from runtime_bench.artifact.input_spec import InputSpec
-from xprune.models import upstream
+from xprune.models.ultralytics import upstream
 
 SIZE = (96, 64)
 NAMES = ("red", "green", "blue", "black", "white")

@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 
 from exporters.heads.nms import append_nms
-from xprune.models import upstream
+from xprune.models.ultralytics import upstream
 
 pytestmark = pytest.mark.needs_torch
 

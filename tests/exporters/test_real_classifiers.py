@@ -21,7 +21,7 @@ from runtime_bench.data.dataset import read_dataset
 from xprune.models.detector import Detector
 from xprune.models.families import CLASSIFIER
 from xprune.models.load import load_detector
-from xprune.models.torchvision_family import IMAGENET_MEAN, IMAGENET_STD
+from xprune.models.torchvision.family import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from runtime_bench.artifact.preprocess import letterbox, read_picture
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import Wrapped
-from xprune.models import upstream
+from xprune.models.ultralytics import upstream
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.slow]
 

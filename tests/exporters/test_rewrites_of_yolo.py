@@ -18,7 +18,7 @@ from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
 from tests.exporters.conftest import Wrapped
 from tests.reference.cards import yolo_card
-from xprune.models import upstream
+from xprune.models.ultralytics import upstream
 
 pytestmark = pytest.mark.needs_torch
 

@@ -12,8 +12,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from xprune.models import ssd
 from xprune.models.families import SSD
+from xprune.models.torchvision import ssd
 
 # How strong the inputs of an SSD300 are, where others are about 1.
 SSD300_STRENGTH = 128.0

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xprune.models.catalogue import known_architecture
 from xprune.models.families import YOLO
+from xprune.models.ultralytics.catalogue import known_architecture
 
 TOY_SIZE = (32, 40)
 TOY_OUTPUTS = 5

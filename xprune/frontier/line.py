@@ -15,7 +15,7 @@ from xprune.attribution.scores import read_scores
 from xprune.config import AUTO, PRECISIONS, options_until
 from xprune.frontier.arms import Made, Method
 from xprune.frontier.ground import Ground, copy_if_there
-from xprune.models.checkpoint import read_checkpoint
+from xprune.models.files.checkpoint import read_checkpoint
 from xprune.pipeline import run_until
 from xprune.pruning.plan import PrunePlan, read_plan
 from xprune.run_folder import RUN_FILE, RunFolder, open_run

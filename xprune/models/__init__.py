@@ -1,1 +1,1 @@
-"""Detectors by family: built, filled with weights without running foreign code, scored."""
+"""Models by family: built, filled with weights without running foreign code, and read."""

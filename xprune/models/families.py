@@ -3,12 +3,12 @@
 from typing import Any
 
 from runtime_bench.errors import EdgeError
-from xprune.models.classifier import Classifier
 from xprune.models.family import Architecture, Family
-from xprune.models.one_stage import OneStage
-from xprune.models.ssd import Ssd
-from xprune.models.two_stage import TwoStage
-from xprune.models.yolo import Yolo
+from xprune.models.torchvision.classifier import Classifier
+from xprune.models.torchvision.one_stage import OneStage
+from xprune.models.torchvision.ssd import Ssd
+from xprune.models.torchvision.two_stage import TwoStage
+from xprune.models.ultralytics.yolo import Yolo
 
 YOLO, ONE_STAGE, TWO_STAGE = Yolo(), OneStage(), TwoStage()
 SSD, CLASSIFIER = Ssd(), Classifier()

@@ -10,9 +10,6 @@ from torch import nn
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models.catalogue import read_yaml
-from xprune.models.checkpoint import read_checkpoint
-from xprune.models.classifier import NAMES as CLASSIFIERS
 from xprune.models.detector import Detector
 from xprune.models.families import (
     MODELS,
@@ -21,13 +18,16 @@ from xprune.models.families import (
     find_architecture,
 )
 from xprune.models.family import Family
-from xprune.models.hub import DEFAULT, check_name, default_weights
-from xprune.models.older_files import NO_EPSILON, drop_epsilon
-from xprune.models.one_stage import NAMES as ONE_STAGE
-from xprune.models.ssd import NAMES as SSDS
-from xprune.models.two_stage import NAMES as TWO_STAGE
-from xprune.models.weights import Weights, fill, read_pytorch_weights
-from xprune.models.yolo import BUILD_ERRORS
+from xprune.models.files.checkpoint import read_checkpoint
+from xprune.models.files.hub import DEFAULT, check_name, default_weights
+from xprune.models.files.older_files import NO_EPSILON, drop_epsilon
+from xprune.models.files.weights import Weights, fill, read_pytorch_weights
+from xprune.models.torchvision.classifier import NAMES as CLASSIFIERS
+from xprune.models.torchvision.one_stage import NAMES as ONE_STAGE
+from xprune.models.torchvision.ssd import NAMES as SSDS
+from xprune.models.torchvision.two_stage import NAMES as TWO_STAGE
+from xprune.models.ultralytics.catalogue import read_yaml
+from xprune.models.ultralytics.yolo import BUILD_ERRORS
 
 BUILTIN = "builtin"
 NO_WEIGHTS = "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xprune.attribution.scores import read_scores
-from xprune.models.checkpoint import save_checkpoint
+from xprune.models.files.checkpoint import save_checkpoint
 from xprune.pruning.plan import read_plan
 from xprune.stages.attribute import SCORES_FILE
 from xprune.stages.plan import PLAN_FILE

@@ -19,8 +19,8 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.machine.processors import available_threads
 from runtime_bench.progress import time_bar
 from xprune.config import TRAININGS
-from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
+from xprune.models.files.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.load import load_detector
 from xprune.recovery.same import is_same, leading_same, untouched
 from xprune.recovery.state import Progress

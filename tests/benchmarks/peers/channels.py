@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from xprune.models.families import MODELS
-from xprune.models.resnet_cifar import Block, ResNetCifar
-from xprune.models.upstream import part
+from xprune.models.torchvision.resnet_cifar import Block, ResNetCifar
+from xprune.models.ultralytics.upstream import part
 from xprune.stages.workbench import BATCH, Workbench
 
 IMPORTANCES = ("l1", "taylor")

@@ -13,8 +13,8 @@ from tests.benchmarks.peers.channels import (
     head_outputs_of,
     split_blocks,
 )
-from xprune.models.catalogue import known_architecture
 from xprune.models.families import MODELS, YOLO, family_of, find_architecture
+from xprune.models.ultralytics.catalogue import known_architecture
 
 SIZE = (64, 96)
 

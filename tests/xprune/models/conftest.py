@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from xprune.models.families import YOLO
-from xprune.models.upstream import tasks
+from xprune.models.ultralytics.upstream import tasks
 
 SMALL: dict[str, Any] = {
     "nc": 3,

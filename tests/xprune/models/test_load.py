@@ -13,7 +13,7 @@ from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
 from xprune.models.families import YOLO
 from xprune.models.load import load_detector
-from xprune.models.upstream import tasks
+from xprune.models.ultralytics.upstream import tasks
 
 NAMES = ("cat", "dog", "owl")
 

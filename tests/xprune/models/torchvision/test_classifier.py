@@ -12,9 +12,9 @@ from torchvision.transforms._presets import ImageClassification
 
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
-from xprune.models import classifier
 from xprune.models.families import CLASSIFIER, MODELS, check_architecture, find_architecture
 from xprune.models.targets import Targets
+from xprune.models.torchvision import classifier
 
 # Weights without the biases of convolutions, in millions: He et al. 2015, table 6.
 PUBLISHED = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85}
@@ -45,7 +45,7 @@ def test_cifar_networks_have_the_published_size(depth: int, millions: float):
 
 def test_a_shortcut_takes_every_other_pixel_between_zeros():
     """Option A, written out by hand."""
-    from xprune.models.resnet_cifar import ZeroPaddedShortcut
+    from xprune.models.torchvision.resnet_cifar import ZeroPaddedShortcut
 
     given = torch.arange(2 * 4 * 4, dtype=torch.float32).view(1, 2, 4, 4)
 

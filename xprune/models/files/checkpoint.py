@@ -19,7 +19,7 @@ from runtime_bench.errors import EdgeError
 from runtime_bench.files import write_bytes
 from xprune.models.detector import Detector
 from xprune.models.families import check_architecture
-from xprune.models.weights import read_names
+from xprune.models.files.weights import read_names
 
 FORMAT = "xprune-edge checkpoint"
 VERSION = "1"

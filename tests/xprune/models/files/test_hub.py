@@ -10,9 +10,10 @@ import torch
 import torchvision
 
 from runtime_bench.errors import EdgeError, UsageError
-from xprune.models import classifier, hub
 from xprune.models.families import CLASSIFIER, find_architecture
+from xprune.models.files import hub
 from xprune.models.load import load_detector
+from xprune.models.torchvision import classifier
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from runtime_bench.errors import EdgeError
-from xprune.models.inert_pickle import Inert, read_torch_file
+from xprune.models.files.inert_pickle import Inert, read_torch_file
 from xprune.models.load import load_detector
-from xprune.models.upstream import part
+from xprune.models.ultralytics.upstream import part
 
 
 class Call:

@@ -10,7 +10,7 @@ from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
-from xprune.models.torchvision_family import TorchvisionDetector, part_of
+from xprune.models.torchvision.family import TorchvisionDetector, part_of
 
 SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
 NAMES = (SSD300, SSDLITE)

@@ -15,8 +15,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from xprune.models import load as loading
 from xprune.models.families import MODELS, family_of, find_architecture
+from xprune.models.files.older_files import NO_EPSILON, drop_epsilon
 from xprune.models.load import load_detector
-from xprune.models.older_files import NO_EPSILON, drop_epsilon
 
 pytestmark = pytest.mark.needs_torch
 

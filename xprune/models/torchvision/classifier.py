@@ -9,14 +9,14 @@ from torch.nn import functional
 from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
-from xprune.models.resnet_cifar import ResNetCifar
 from xprune.models.targets import Targets
-from xprune.models.torchvision_family import (
+from xprune.models.torchvision.family import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     TorchvisionFamily,
     models,
 )
+from xprune.models.torchvision.resnet_cifar import ResNetCifar
 
 TORCHVISION = (
     "alexnet",

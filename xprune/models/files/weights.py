@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
-from xprune.models.inert_pickle import Inert, read_torch_file
-from xprune.models.older_files import renamed
+from xprune.models.files.inert_pickle import Inert, read_torch_file
+from xprune.models.files.older_files import renamed
 
 SHOWN_KEYS = 3
 MAX_MODULES = 50_000

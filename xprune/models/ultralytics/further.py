@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
 from xprune.models.detector import Detector
-from xprune.models.upstream import part
+from xprune.models.ultralytics.upstream import part
 
 
 def ultralytics_trainer(detector: Detector) -> type[Any]:

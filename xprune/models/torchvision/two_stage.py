@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from exporters.heads.regions import pool_regions
-from xprune.models.box_head import use_maps
 from xprune.models.family import Architecture, Outputs
-from xprune.models.proposals import best, cut, grid, proposed
-from xprune.models.pyramids import BACKBONES, check_pyramid, mobile_pyramid
 from xprune.models.targets import Targets
-from xprune.models.torchvision_family import (
+from xprune.models.torchvision.box_head import use_maps
+from xprune.models.torchvision.family import (
     TorchvisionDetector,
     detection,
     divergence,
     part_of,
 )
+from xprune.models.torchvision.proposals import best, cut, grid, proposed
+from xprune.models.torchvision.pyramids import BACKBONES, check_pyramid, mobile_pyramid
 
 # As torchvision's own postprocessing has it.
 LEAST_SIDE_PX = 0.01

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
-from xprune.models.architecture import check_architecture
-from xprune.models.catalogue import known_architecture
 from xprune.models.family import Architecture, Family, Outputs
 from xprune.models.targets import Targets
-from xprune.models.upstream import part, tasks, without_eval
+from xprune.models.ultralytics.architecture import check_architecture
+from xprune.models.ultralytics.catalogue import known_architecture
+from xprune.models.ultralytics.upstream import part, tasks, without_eval
 
 # The loss assigns each object to the 10 places that suit it best.
 LEAST_PLACES = 10

@@ -9,9 +9,9 @@ import torch
 
 from runtime_bench.errors import EdgeError, UsageError
 from runtime_bench.files import sha256_of
-from xprune.models import one_stage, ssd, two_stage
-from xprune.models.classifier import NAMES, TORCHVISION
-from xprune.models.torchvision_family import models
+from xprune.models.torchvision import one_stage, ssd, two_stage
+from xprune.models.torchvision.classifier import NAMES, TORCHVISION
+from xprune.models.torchvision.family import models
 
 DEFAULT = "DEFAULT"
 # As the hub names its files: what they are of, and how their SHA-256 begins.

@@ -13,9 +13,9 @@ from runtime_bench.artifact.detections import Detections, match_detections
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
 from tests.reference.lively_ssd import SSD300_STRENGTH, lively_ssd
-from xprune.models import ssd
 from xprune.models.families import SSD, check_architecture, find_architecture
 from xprune.models.targets import Targets
+from xprune.models.torchvision import ssd
 
 CLASSES = 3
 # Of an SSD300, near the least that it takes.

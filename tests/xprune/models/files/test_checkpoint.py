@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from runtime_bench.errors import EdgeError, UsageError
 from xprune.layers.substitutes import Replacement
 from xprune.layers.surgery import apply_plan
-from xprune.models.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.detector import Detector
 from xprune.models.families import YOLO
+from xprune.models.files.checkpoint import read_checkpoint, save_checkpoint
 from xprune.models.load import load_detector
 
 NAMES = ("cat", "dog", "owl")

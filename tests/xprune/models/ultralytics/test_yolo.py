@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
-from xprune.models import yolo
 from xprune.models.families import YOLO
-from xprune.models.upstream import part, tasks
+from xprune.models.ultralytics import yolo
+from xprune.models.ultralytics.upstream import part, tasks
 
 TARGETS = (
     yolo.Targets(torch.tensor([[4.0, 8.0, 60.0, 50.0]]), torch.tensor([0])),

@@ -12,9 +12,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from runtime_bench.errors import EdgeError
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import applicable
-from xprune.models import two_stage
 from xprune.models.families import TWO_STAGE, check_architecture, find_architecture
 from xprune.models.targets import Targets
+from xprune.models.torchvision import two_stage
 
 SIZE = (96, 128)
 SMALL = ("fasterrcnn:shufflenet_v2_x0_5", "fasterrcnn:mobilenet_v2")

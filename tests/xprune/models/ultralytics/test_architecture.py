@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from runtime_bench.errors import EdgeError
-from xprune.models.architecture import check_architecture
-from xprune.models.catalogue import known_architecture, read_yaml
 from xprune.models.families import YOLO
-from xprune.models.upstream import tasks, without_eval
+from xprune.models.ultralytics.architecture import check_architecture
+from xprune.models.ultralytics.catalogue import known_architecture, read_yaml
+from xprune.models.ultralytics.upstream import tasks, without_eval
 
 
 @pytest.mark.parametrize(

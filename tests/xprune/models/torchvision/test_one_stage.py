@@ -9,9 +9,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
 from runtime_bench.errors import EdgeError
-from xprune.models import one_stage
 from xprune.models.families import ONE_STAGE, check_architecture, find_architecture
 from xprune.models.targets import Targets
+from xprune.models.torchvision import one_stage
 
 SIZE = (96, 128)
 SMALL = ("retinanet:mobilenet_v2", "retinanet:shufflenet_v2_x0_5")

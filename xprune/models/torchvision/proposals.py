@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from exporters.heads.regions import LOWEST, best_regions
-from xprune.models.pyramids import anchors_of
+from xprune.models.torchvision.pyramids import anchors_of
 
 
 def proposed(network: nn.Module, images: Tensor, named: dict[str, Tensor]) -> dict[str, Any]:

@@ -6,13 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from xprune.models.family import Outputs
-from xprune.models.pyramids import BACKBONES, anchors_of, check_pyramid, mobile_pyramid
 from xprune.models.targets import Targets
-from xprune.models.torchvision_family import (
+from xprune.models.torchvision.family import (
     TorchvisionDetector,
     detection,
     divergence,
     part_of,
+)
+from xprune.models.torchvision.pyramids import (
+    BACKBONES,
+    anchors_of,
+    check_pyramid,
+    mobile_pyramid,
 )
 
 OFFICIAL = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
-from xprune.models.torchvision_family import models
+from xprune.models.torchvision.family import models
 
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 PYRAMID_CHANNELS = 256

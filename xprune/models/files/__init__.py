@@ -1,0 +1,1 @@
+"""Files of weights: what is read of them, and our own."""
