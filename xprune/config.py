@@ -71,6 +71,7 @@ STAGE_OF: dict[str, str] = {
     "images": "attribute",
     "calibration_images": "attribute",
     "imgsz": "attribute",
+    "regions": "attribute",
     "conf": "attribute",
     "seed": "attribute",
     "skip_bad": "attribute",
@@ -110,6 +111,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "latency_ms": (0.0, 1e6, "above 0"),
     "fraction": (0.0, 1.0, "above 0 and at most 1"),
     "conf": (0.0, 1.0, "above 0 and at most 1"),
+    "regions": (0, 10_000, "from 1 to 10000"),
     "layers": (0, 100_000, "at least 1"),
     "images": (0, 10_000_000, "at least 1"),
     "calibration_images": (0, 100_000, "at least 1"),
@@ -138,6 +140,7 @@ class RunConfig:
         imgsz: Input (height, width) in pixels; None for the checkpoint's own, else 640;
             "auto" for what keeps most accuracy at the speed that is wanted.
         base_imgsz: Input of the unpruned model that speed-ups are against; None for `imgsz`.
+        regions: How many a detector of two stages looks at; None for its own number.
         conf: Score from which a detection counts as found and is shown.
         seed: Of the split and of the random criterion.
         threads: Of onnxruntime; None for all that this process may use.
@@ -170,6 +173,7 @@ class RunConfig:
     calibration_images: int = 64
     imgsz: tuple[int, int] | Literal["auto"] | None = None
     base_imgsz: tuple[int, int] | None = None
+    regions: int | None = None
     conf: float = 0.25
     seed: int = 0
     threads: int | None = None

@@ -26,6 +26,11 @@ MODEL_OPTIONS = (
         help="Input size; auto: what keeps most.  [default: the model's own]",
     ),
     click.option(
+        "--regions",
+        type=click.IntRange(1, 10_000),
+        help="That a Faster R-CNN looks at again.  [default: the model's own]",
+    ),
+    click.option(
         "--seed", type=click.IntRange(0), help="Of splits and random scores.  [default: 0]"
     ),
 )

@@ -34,6 +34,7 @@ BAD_OPTIONS = {
     "size of zero": (("--imgsz", "0x64"), ("(0, 64)", "from 1 to 4096")),
     "size in words": (("--imgsz", "big"), ("big", "256x320")),
     "folder of no JSON": (("--images-dir", "scenes"), ("images_dir", "COCO JSON")),
+    "regions of what looks once": (("--regions", "50"), ("--regions", "Faster R-CNN")),
     "not a whole number": (("--images", "many"), ("--images", "not a valid integer")),
     "unknown option": (("--speed", "2"), ("No such option", "--speed")),
     "config that is missing": (("--config", "nope.toml"), ("nope.toml", "check --config")),

@@ -34,6 +34,17 @@ def test_json_lists_every_candidate(place: Path) -> None:
     assert "identity" not in convolution["substitutes"]
 
 
+def test_the_second_stage_counts_all_the_regions_it_looks_at(place: Path) -> None:
+    """Not only the best of them, which losses look at."""
+    model = ("--model", "fasterrcnn:shufflenet_v2_x0_5", "--weights", "none", "--imgsz", "64")
+    done = run("layers", *model, "--regions", "90", "--json")
+
+    assert done.exit_code == 0, done.output
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    layer = rows["roi_heads.box_head.fc7"]
+    assert layer["macs"] == 90 * 1024 * 1024
+
+
 def test_latency_adds_shares_of_the_time(place: Path, brief: None) -> None:
     """No share is more than all; a block takes at least what its parts take."""
     done = run("layers", *TINY, "--latency", "--json")

@@ -28,6 +28,7 @@ SHARED_OPTIONS = (
     "images",
     "calibration_images",
     "imgsz",
+    "regions",
     "conf",
     "seed",
     "threads",

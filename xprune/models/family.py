@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from exporters.card import Preprocessing
 from runtime_bench.artifact.manifest import Task
+from runtime_bench.errors import UsageError
 from xprune.models.targets import Targets
 
 Architecture = dict[str, Any]
@@ -70,6 +71,23 @@ class Family(ABC):
         Raises:
             EdgeError: If the architecture is not allowed.
         """
+
+    def look_at(
+        self, network: nn.Module, architecture: Architecture, regions: int
+    ) -> Architecture:
+        """Have a network of two stages look at so many regions, in place.
+
+        Returns:
+            Its architecture, which says so.
+
+        Raises:
+            UsageError: If there is one stage alone.
+        """
+        del network, architecture, regions
+        raise UsageError(
+            "--regions is for detectors that look twice, Faster R-CNN, and this model looks "
+            "once; leave it out"
+        )
 
     def class_names(self, architecture: Architecture) -> tuple[str, ...] | None:
         """Return what the classes of an architecture are usually called, if that is known."""

@@ -101,7 +101,11 @@ class Workbench:
             raise EdgeError(
                 f"{config.model} is pruned already; prune the model that it was made from"
             )
-        return detector
+        if config.regions is None:
+            return detector
+        family = MODELS[detector.family]
+        architecture = family.look_at(detector.network, detector.architecture, config.regions)
+        return replace(detector, architecture=architecture)
 
     @property
     def family(self) -> Family:
@@ -259,7 +263,11 @@ class Workbench:
     def candidates(self) -> tuple[Candidate, ...]:
         """The layers that could go."""
         network, image = self.detector.network, torch.zeros(1, 3, *self.size)
-        return find_candidates(network, lambda: self.forward(network, image))
+        # Losses look at the best of the regions, and what ships at all of them.
+        whole = self.decoded(network) if self.family.two_stages else None
+        return find_candidates(
+            network, lambda: whole(image) if whole else self.forward(network, image)
+        )
 
     @cached_property
     def timed_images(self) -> list[Image]:

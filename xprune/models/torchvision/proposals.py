@@ -54,6 +54,16 @@ def best(rpn: Any, first: dict[str, Any], images: Tensor, *, most: int | None = 
     return found
 
 
+def propose(network: nn.Module, regions: int) -> None:
+    """Have the first stage of a network propose so many regions at most, in place.
+
+    Of each level as many candidates as before go into the suppression, or as many as that.
+    """
+    rpn = _rpn(network)
+    rpn._pre_nms_top_n["testing"] = max(rpn.pre_nms_top_n(), regions)
+    rpn._post_nms_top_n["testing"] = regions
+
+
 def _logit(share: float) -> float:
     return math.log(share / (1 - share)) if share > 0 else LOWEST
 

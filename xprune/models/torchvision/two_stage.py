@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from exporters.heads.regions import pool_regions
+from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
 from xprune.models.torchvision.box_head import use_maps
@@ -16,7 +17,7 @@ from xprune.models.torchvision.family import (
     divergence,
     part_of,
 )
-from xprune.models.torchvision.proposals import best, cut, grid, proposed
+from xprune.models.torchvision.proposals import best, cut, grid, propose, proposed
 from xprune.models.torchvision.pyramids import BACKBONES, check_pyramid, mobile_pyramid
 
 # As torchvision's own postprocessing has it.
@@ -35,6 +36,7 @@ SMALL_SIDE_PX = 320
 FEW_REGIONS = {"rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150}
 ANCHOR_SIDES_PX = ((32,), (64,), (128,), (256,))
 RATIOS = (0.5, 1.0, 2.0)
+MOST_REGIONS = 10_000
 CLASSES = "roi_heads.box_predictor.cls_score.weight"
 # Losses and distances look at the best of the regions: a box head's maps of all of them take
 # 50 MB a picture.
@@ -49,6 +51,37 @@ class TwoStage(TorchvisionDetector):
     names = NAMES
     decoder = "class_boxes"
     two_stages = True
+
+    def check_architecture(
+        self, raw: object, *, where: str = "the architecture"
+    ) -> Architecture:
+        """Return a fresh copy of an architecture of which every value is known.
+
+        Returns:
+            The keys family, name and nc, and where it is not the network's own number, regions:
+            how many are looked at again.
+        """
+        if not isinstance(raw, dict) or "regions" not in raw:
+            return super().check_architecture(raw, where=where)
+        rest, regions = dict(raw), raw["regions"]
+        del rest["regions"]
+        if type(regions) is not int or not 1 <= regions <= MOST_REGIONS:
+            raise EdgeError(f"{where}: regions is not a whole number from 1 to {MOST_REGIONS}")
+        return {**super().check_architecture(rest, where=where), "regions": regions}
+
+    def build_network(self, architecture: Architecture, *, seed: int = 0) -> nn.Module:
+        """Build the network of an architecture, looking at as many regions as it says."""
+        network = super().build_network(architecture, seed=seed)
+        if "regions" in architecture:
+            propose(network, architecture["regions"])
+        return network
+
+    def look_at(
+        self, network: nn.Module, architecture: Architecture, regions: int
+    ) -> Architecture:
+        """Have a network look at so many regions, in place; return what says so."""
+        propose(network, regions)
+        return {**architecture, "regions": regions}
 
     def random_network(self, name: str, classes: int) -> nn.Module:
         """Return torchvision's module, its `transform`, which resizes, never run.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,10 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from runtime_bench.errors import EdgeError
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import applicable
+from xprune.models.detector import Detector
 from xprune.models.families import TWO_STAGE, check_architecture, find_architecture
+from xprune.models.files.checkpoint import save_checkpoint
+from xprune.models.load import load_detector
 from xprune.models.targets import Targets
 from xprune.models.torchvision import two_stage
 
@@ -91,6 +97,40 @@ def test_it_proposes_what_torchvision_proposes(name: str):
     for ours, wanted in zip(regions, theirs, strict=True):
         torch.testing.assert_close(ours[: len(wanted)], wanted)
         assert not ours[len(wanted) :].any()
+
+
+@pytest.mark.parametrize("regions", [20, 400])
+def test_as_many_regions_are_looked_at_as_are_asked_for(regions: int, tmp_path: Path):
+    """Those of torchvision with that number, fewer or more than its own; files remember it."""
+    network = built(SMALL[0])
+    architecture = {"family": "two_stage", "name": SMALL[0], "nc": CLASSES}
+    upstream = copy.deepcopy(network)
+    upstream.rpn._pre_nms_top_n["testing"] = max(150, regions)
+    upstream.rpn._post_nms_top_n["testing"] = regions
+    images = inputs(1)
+
+    told = TWO_STAGE.look_at(network, architecture, regions)
+    path = tmp_path / "looks.safetensors"
+    names = tuple("abc")
+    save_checkpoint(
+        path, Detector(network, "x", "two_stage", names, 32, told, "BSD-3-Clause", None)
+    )
+    with torch.no_grad():
+        found = TWO_STAGE.decoded(load_detector(str(path)).network)(images)[:, :4]
+        theirs, _ = upstream.rpn(ImageList(images, [SIZE]), upstream.backbone(images))
+
+    assert found.shape == (1, 4, regions)
+    wanted = theirs[0]
+    torch.testing.assert_close(found[0].T[: len(wanted)], wanted)
+    assert not found[0].T[len(wanted) :].any()
+
+
+@pytest.mark.parametrize("regions", [0, 10_001, True, 2.0])
+def test_a_number_of_regions_that_cannot_be_is_refused(regions: object):
+    """One line."""
+    raw = {"family": "two_stage", "name": SMALL[0], "nc": 3, "regions": regions}
+    with pytest.raises(EdgeError, match="a file: regions is not a whole number"):
+        check_architecture(raw, where="a file")
 
 
 @pytest.mark.parametrize("name", [SMALL[0], pytest.param(LARGE[0], marks=pytest.mark.slow)])
