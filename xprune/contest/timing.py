@@ -20,6 +20,7 @@ MIN_ROUNDS = 200
 # Of one artifact, in the mean.
 MIN_TIME_S = 3.0
 MOST_TIME_S = 20.0
+OPENINGS = 4
 
 # Opens an artifact and returns a call that runs it.
 Opener = Callable[[], Callable[[], object]]
@@ -52,7 +53,7 @@ def time_all(
     session: SessionSettings,
     seed: int,
     most_time_s: float | None = None,
-    openings: int = 1,
+    openings: int = OPENINGS,
 ) -> Timed:
     """Time the unpruned model and every artifact, unless just these were timed here already.
 
@@ -72,7 +73,7 @@ def time_all(
     facts: dict[str, object] = {
         "models": [base_sha256, *sorted(others)],
         "threads": session.threads,
-        **({} if openings == 1 else {"openings": openings}),
+        "openings": openings,
         **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
     known = _read(path, facts)

@@ -23,7 +23,6 @@ from xprune.summary import FIGURES
 
 # What stands in for accuracy where there is none: the unpruned network is the truth.
 SAME_ANSWERS = "same_answers"
-OPENINGS = 4
 
 
 def time_arms(ground: Ground, made: Sequence[Made]) -> Timed:
@@ -46,7 +45,6 @@ def time_arms(ground: Ground, made: Sequence[Made]) -> Timed:
         session=bench.session,
         seed=0,
         most_time_s=ground.study.timing_seconds,
-        openings=OPENINGS,
     )
 
 
