@@ -58,10 +58,13 @@ class FrontierSettings:
         return make_config(self.options)
 
     def lasting(self) -> dict[str, Any]:
-        """Return as JSON what all arms of one folder have in common."""
+        """Return as JSON what all arms of one folder have in common.
+
+        What was not given and has no value stays out: a later version may have more options.
+        """
         values = self.config.to_json()
         return {
-            **{name: values[name] for name in SHARED_OPTIONS},
+            **{name: values[name] for name in SHARED_OPTIONS if values[name] is not None},
             "recover": self.recover,
             "recover_minutes": self.recover_minutes,
         }
