@@ -15,7 +15,7 @@ from exporters.detection_parity import compare_detections
 from exporters.reference import Reference
 from runtime_bench.artifact.detector import load, read_answer
 from runtime_bench.artifact.preprocess import prepare, read_picture
-from tests.xprune.models import test_one_stage, test_two_stage
+from tests.xprune.models.torchvision import test_one_stage, test_two_stage
 from xprune.layers.candidates import find_candidates
 from xprune.layers.substitutes import applicable, replacement
 from xprune.layers.surgery import apply_plan
