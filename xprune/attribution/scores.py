@@ -173,6 +173,7 @@ def _candidate(entry: dict[str, object]) -> Candidate:
         chain_macs={
             name: int(str(macs)) for name, macs in _mapping(entry.get("chain_macs", {})).items()
         },
+        maps=int(str(entry.get("maps", 1))),
     )
 
 

@@ -55,6 +55,7 @@ class Candidate:
         activation: Whether it is an activation: no weights, each element by itself.
         chains: Channels inside that only the next convolution reads; names relative to it.
         chain_macs: Multiply-adds of each convolution that the chains name.
+        maps: How many maps a call gets for one picture: in a second stage, one for each region.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Candidate:
     activation: bool = False
     chains: tuple[Chain, ...] = ()
     chain_macs: Mapping[str, int] = field(default_factory=dict)
+    maps: int = 1
 
     @property
     def keeps_shape(self) -> bool:
@@ -94,6 +96,7 @@ class _Calls:
     outputs: list[Shape] = field(default_factory=list)
     one_to_one: bool = True
     macs: int = 0
+    maps: int = 1
 
 
 def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Candidate, ...]:
@@ -138,6 +141,7 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
                 for chain in inner[name]
                 for end in (chain.source, chain.reader)
             },
+            maps=calls[name].maps,
         )
         for name in names
     )
@@ -210,6 +214,7 @@ def _recorded_calls(modules: dict[str, nn.Module]) -> Iterator[dict[str, _Calls]
         seen.macs += _macs(module, args, output)
         if not named and len(args) == 1 and _are_feature_maps(args[0], output):
             seen.inputs.append(_shape(args[0]))
+            seen.maps = _maps(args[0])
             seen.outputs.append(_shape(output))
         else:
             seen.one_to_one = False
@@ -276,6 +281,11 @@ def _shape(value: object) -> Shape:
     assert isinstance(value, torch.Tensor)
     _, channels, height, width = value.shape
     return int(channels), int(height), int(width)
+
+
+def _maps(value: object) -> int:
+    assert isinstance(value, torch.Tensor)
+    return len(value)
 
 
 def _macs(module: nn.Module, args: tuple[object, ...], output: object) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from runtime_bench.errors import EdgeError
 from xprune.attribution.scores import Scores
 from xprune.layers.candidates import Candidate, nested
-from xprune.layers.substitutes import REMOVED, applicable
+from xprune.layers.substitutes import REMOVED, applicable, substitute_macs
 from xprune.pruning.knapsack import Option
 from xprune.pruning.options import is_scored, score_of
 from xprune.pruning.plan import PrunePlan, Request, choice_of
@@ -96,6 +96,15 @@ def cheapest(scores: Scores, candidate: Candidate, criterion: str, substitute: s
 
 
 def counted(candidate: Candidate, substitute: str) -> tuple[str, ...]:
-    """Return the substitutes that count as a layer gone; of `auto` the richer ones do not."""
+    """Return the substitutes that count as a layer gone.
+
+    Of `auto` the richer ones do not, and none that computes as much as the layer: scores alone
+    would choose those first, since they change least.
+    """
     names = applicable(candidate, substitute)
-    return tuple(n for n in names if n in REMOVED) if substitute == "auto" else names
+    return tuple(
+        name
+        for name in names
+        if (substitute != "auto" or name in REMOVED)
+        and (not candidate.macs or substitute_macs(candidate, name) < candidate.macs)
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from runtime_bench.errors import EdgeError
 from tests.reference.brute_force_plan import least_cost
-from xprune.layers.substitutes import applicable
+from xprune.layers.substitutes import applicable, substitute_macs
 from xprune.pruning.knapsack import Option
 from xprune.pruning.options import LEAST_SHARE
 from xprune.pruning.plan import (
@@ -70,6 +70,19 @@ def test_a_child_that_scores_lower_keeps_its_block(make_scores):
         "stage.0.first": "linear",
         "tower": "linear",
     }
+
+
+def test_what_computes_as_much_as_the_layer_is_no_layer_gone(make_scores, candidates):
+    """A 1x1 convolution for a block of one would go first, since next to nothing changes."""
+    scores = make_scores({"down": 0.1, "stem": 1.0, "tower": 2.0})
+    light = tuple(
+        replace(c, macs=substitute_macs(c, "linear")) if c.name == "down" else c
+        for c in candidates
+    )
+    scores = replace(scores, candidates=light)
+
+    assert "linear" in applicable(next(c for c in light if c.name == "down"))
+    assert set(chosen(by_count(scores, Request(layers=2)))) == {"stem", "tower"}
 
 
 def test_a_layer_that_leaves_too_little_beside_it_is_passed_over(make_scores, candidates):

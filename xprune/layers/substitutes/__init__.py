@@ -241,7 +241,7 @@ def substitute_macs(candidate: Candidate, substitute: str) -> int:
     if wanted.chains:
         return candidate.macs - _saved_macs(candidate, wanted.chains)
     per_input, per_output = SUBSTITUTES[substitute].macs(wanted)
-    return sum(
+    return candidate.maps * sum(
         per_input * in_shape[1] * in_shape[2] + per_output * out_shape[1] * out_shape[2]
         for in_shape, out_shape in zip(
             candidate.input_shapes, candidate.output_shapes, strict=True

@@ -14,7 +14,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from runtime_bench.errors import EdgeError
 from xprune.layers.candidates import find_candidates
-from xprune.layers.substitutes import applicable
+from xprune.layers.substitutes import applicable, substitute_macs
 from xprune.models.detector import Detector
 from xprune.models.families import TWO_STAGE, check_architecture, find_architecture
 from xprune.models.files.checkpoint import save_checkpoint
@@ -232,6 +232,8 @@ def test_both_stages_can_be_pruned():
     by_name = {candidate.name: candidate for candidate in found}
     fc6, fc7 = (by_name[f"roi_heads.box_head.{name}"] for name in ("fc6", "fc7"))
     assert fc6.macs == two_stage.LOOKED_AT * 256 * 7 * 7 * 1024
+    assert fc6.maps == two_stage.LOOKED_AT
+    assert substitute_macs(fc7, "linear") == fc7.macs
     assert applicable(fc6) == ("linear",)
     assert applicable(fc7)[:2] == ("identity", "affine")
     assert {"backbone.fpn.layer_blocks.0", "rpn.head.conv"} <= set(by_name)
