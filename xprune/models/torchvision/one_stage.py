@@ -7,16 +7,11 @@ from torch import Tensor, nn
 
 from xprune.models.family import Outputs
 from xprune.models.targets import Targets
-from xprune.models.torchvision.family import (
-    TorchvisionDetector,
-    detection,
-    divergence,
-    part_of,
-)
+from xprune.models.torchvision.family import detection, divergence, part_of
 from xprune.models.torchvision.pyramids import (
     BACKBONES,
+    PyramidDetector,
     anchors_of,
-    check_pyramid,
     mobile_pyramid,
 )
 
@@ -29,7 +24,7 @@ ANCHORS = 9  # of each place in a RetinaNet; FCOS has one
 LOGITS, CENTRES = "head.classification_head.cls_logits.weight", "bbox_ctrness"
 
 
-class OneStage(TorchvisionDetector):
+class OneStage(PyramidDetector):
     """torchvision's RetinaNet and FCOS."""
 
     key = "one_stage"
@@ -49,15 +44,6 @@ class OneStage(TorchvisionDetector):
             return None
         anchors = 1 if any(CENTRES in name for name in state) else ANCHORS
         return len(state[LOGITS]) // anchors - 1
-
-    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """Check that the coarser levels have something to look at.
-
-        Raises:
-            EdgeError: If they have not.
-        """
-        del network
-        check_pyramid(size)
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None
@@ -132,7 +118,7 @@ class OneStage(TorchvisionDetector):
 
 
 class _Decoded(nn.Module):
-    def __init__(self, family: TorchvisionDetector, network: nn.Module) -> None:
+    def __init__(self, family: PyramidDetector, network: nn.Module) -> None:
         super().__init__()
         self.family, self.network = family, network
         self.eval()

@@ -7,11 +7,28 @@ import torch
 from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
-from xprune.models.torchvision.family import models
+from xprune.models.torchvision.family import TorchvisionDetector, models
 
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 PYRAMID_CHANNELS = 256
 LEAST_PX = 64
+
+
+class PyramidDetector(TorchvisionDetector):
+    """Detectors on a pyramid of maps, the coarsest of which is a few places wide."""
+
+    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
+        """Check that every level has something to look at.
+
+        Raises:
+            EdgeError: If it has not.
+        """
+        del network
+        if min(size) < LEAST_PX:
+            raise EdgeError(
+                f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
+                f"--imgsz {LEAST_PX} or more"
+            )
 
 
 def mobile_pyramid(backbone: str, *, coarser: str) -> nn.Module:
@@ -44,19 +61,6 @@ def mobile_pyramid(backbone: str, *, coarser: str) -> nn.Module:
             network, stages, channels, PYRAMID_CHANNELS, extra_blocks=extra
         )
     return result
-
-
-def check_pyramid(size: tuple[int, int]) -> None:
-    """Check that an input (height, width) leaves something for every level to look at.
-
-    Raises:
-        EdgeError: If it does not.
-    """
-    if min(size) < LEAST_PX:
-        raise EdgeError(
-            f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
-            f"--imgsz {LEAST_PX} or more"
-        )
 
 
 def anchors_of(generator: Any, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

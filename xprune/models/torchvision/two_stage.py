@@ -11,14 +11,9 @@ from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
 from xprune.models.torchvision.box_head import use_maps
-from xprune.models.torchvision.family import (
-    TorchvisionDetector,
-    detection,
-    divergence,
-    part_of,
-)
+from xprune.models.torchvision.family import detection, divergence, part_of
 from xprune.models.torchvision.proposals import best, cut, grid, propose, proposed
-from xprune.models.torchvision.pyramids import BACKBONES, check_pyramid, mobile_pyramid
+from xprune.models.torchvision.pyramids import BACKBONES, PyramidDetector, mobile_pyramid
 
 # As torchvision's own postprocessing has it.
 LEAST_SIDE_PX = 0.01
@@ -44,7 +39,7 @@ LOOKED_AT = 64
 SEED = 0
 
 
-class TwoStage(TorchvisionDetector):
+class TwoStage(PyramidDetector):
     """torchvision's Faster R-CNN."""
 
     key = "two_stage"
@@ -103,15 +98,6 @@ class TwoStage(TorchvisionDetector):
         """Return a size that small machines can take; torchvision's own is 800 to 1,333 px."""
         side_px = SMALL_SIDE_PX if "_320_" in architecture["name"] else self.side_px
         return side_px, side_px
-
-    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """Check that the coarser levels have something to look at.
-
-        Raises:
-            EdgeError: If they have not.
-        """
-        del network
-        check_pyramid(size)
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None
