@@ -149,18 +149,19 @@ def learning_rate(step: int, settings: Settings) -> float:
         return _PEAK_RATE * (step + 1) / warmup
     # A fifth longer than it lasts: the rate is low, but not at its end, when the size changes.
     length = settings.steps * 6 // 5
-    return _cosine(_PEAK_RATE, (step - warmup) / max(length - warmup, 1))
+    return cosine(_PEAK_RATE, (step - warmup) / max(length - warmup, 1))
 
 
 def _final_rate(part: float) -> float:
     """Return the rate after a part of the final steps: nearly level, then down in a line."""
-    level = _cosine(_FINAL_PEAK_RATE, 0.4 * min(part, _FINAL_LEVEL_PART))
+    level = cosine(_FINAL_PEAK_RATE, 0.4 * min(part, _FINAL_LEVEL_PART))
     left = min(1.0, (1.0 - part) / (1.0 - _FINAL_LEVEL_PART))
     return _LAST_RATE + (level - _LAST_RATE) * left
 
 
-def _cosine(peak: float, part: float) -> float:
-    return _LAST_RATE + (peak - _LAST_RATE) * (1 + math.cos(math.pi * part)) / 2
+def cosine(peak: float, part: float, *, last: float = _LAST_RATE) -> float:
+    """Return the rate after a part of the steps, from 0 to 1: from the peak to the last one."""
+    return last + (peak - last) * (1 + math.cos(math.pi * part)) / 2
 
 
 def train_step(training: Training, pool: Pool, settings: Settings) -> dict[str, float]:

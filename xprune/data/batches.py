@@ -82,6 +82,14 @@ def read_pictures(pictures: Sequence[Picture], spec: InputSpec, *, label: str) -
     return PictureTensor(torch.stack(pixels), tuple(targets), spec)
 
 
+def labelled_targets(picture: Picture) -> Targets:
+    """Return what the data set says is on a picture, in its pixels; crowds are no targets."""
+    single = ~picture.crowd
+    return Targets(
+        torch.from_numpy(picture.boxes[single]), torch.from_numpy(picture.labels[single])
+    )
+
+
 def own_answers(
     decoded: nn.Module, pictures: PictureTensor, manifest: Manifest, *, batch: int
 ) -> tuple[Targets, ...]:

@@ -179,3 +179,11 @@ class Family(ABC):
     @abstractmethod
     def decoded(self, network: nn.Module) -> nn.Module:
         """Return the module to export, which maps (B, 3, H, W) to what `decoder` reads."""
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """Return a network in eval mode, nothing in place, no parameter asking for a gradient."""
+    for module in network.modules():
+        if isinstance(getattr(module, "inplace", None), bool):
+            setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
+    return network.eval().requires_grad_(False)

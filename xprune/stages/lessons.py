@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from runtime_bench.artifact.manifest import Manifest, OutputSpec
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.progress import track
-from xprune.data.batches import answers
+from xprune.data.batches import answers, labelled_targets
 from xprune.data.pool import PicturePool
 from xprune.data.views import (
     View,
@@ -205,10 +205,7 @@ class Lessons:
     def _on_picture(self, index: int) -> Targets:
         """Return what there is on a picture, in pixels of the picture."""
         if self.labelled:
-            picture = self.pool.pictures[index]
-            single = ~picture.crowd
-            boxes, labels = picture.boxes[single], picture.labels[single]
-            return Targets(torch.from_numpy(boxes), torch.from_numpy(labels))
+            return labelled_targets(self.pool.pictures[index])
         return self._detect(self.pool.pixels(index))
 
     @torch.no_grad()

@@ -40,10 +40,9 @@ def renamed(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
 
 def _name_today(name: str, wanted: Mapping[str, Tensor]) -> str:
     for old, new in _RENAMED:
-        found = old.search(name)
-        today = found and name[: found.start()] + new(found) + name[found.end() :]
+        today = old.sub(new, name, count=1)
         if today in wanted:
-            return str(today)
+            return today
     return name
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
-from xprune.models.family import Architecture, Family
+from xprune.models.family import Architecture, Family, settled
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 COCO_CLASSES = 90
@@ -135,17 +135,22 @@ def part_of(network: nn.Module, name: str) -> Any:
     return getattr(network, name)
 
 
+def rows_by_centre(least: Tensor, most: Tensor, scores: Tensor) -> Tensor:
+    """Return what the decoder `yolo` reads, (B, 4 + nc, A).
+
+    Args:
+        least: (B, A, 2), left and top of the boxes.
+        most: (B, A, 2), right and bottom.
+        scores: (B, nc, A).
+    """
+    return torch.cat(
+        (((least + most) / 2).transpose(1, 2), (most - least).transpose(1, 2), scores), 1
+    )
+
+
 def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
     """Return the Kullback-Leibler divergence of each Bernoulli variable, from logits."""
     share = wanted.sigmoid()
     cross = functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
     own = functional.binary_cross_entropy_with_logits(wanted, share, reduction="none")
     return cross - own
-
-
-def settled(network: nn.Module) -> nn.Module:
-    """Return a network in eval mode, nothing in place, no parameter asking for a gradient."""
-    for module in network.modules():
-        if isinstance(getattr(module, "inplace", None), bool):
-            setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
-    return network.eval().requires_grad_(False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from xprune.models.family import Outputs
 from xprune.models.targets import Targets
-from xprune.models.torchvision.family import detection, divergence, part_of
+from xprune.models.torchvision.family import detection, divergence, part_of, rows_by_centre
 from xprune.models.torchvision.pyramids import (
     BACKBONES,
     PyramidDetector,
@@ -135,10 +135,7 @@ class _Decoded(nn.Module):
             many = anchors.repeat(len(images), 1)
             boxes = coder.decode_single(outputs["boxes"].flatten(0, 1), many)
             boxes = boxes.view(len(images), -1, 4)
-        least, most = boxes[..., :2], boxes[..., 2:]
-        return torch.cat(
-            (((least + most) / 2).transpose(1, 2), (most - least).transpose(1, 2), scores), 1
-        )
+        return rows_by_centre(boxes[..., :2], boxes[..., 2:], scores)
 
 
 def _anchors(network: nn.Module, levels: Sequence[Tensor]) -> Tensor:

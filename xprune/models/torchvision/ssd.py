@@ -10,7 +10,7 @@ from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
-from xprune.models.torchvision.family import TorchvisionDetector, part_of
+from xprune.models.torchvision.family import TorchvisionDetector, part_of, rows_by_centre
 
 SSD300, SSDLITE = "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"
 NAMES = (SSD300, SSDLITE)
@@ -179,9 +179,7 @@ class _Decoded(nn.Module):
         limits = boxes.new_tensor((images.shape[3], images.shape[2]))
         least, most = (side.clamp(min=0).minimum(limits) for side in boxes.split(2, 2))
         scores = outputs["scores"].softmax(1)[:, 1:]
-        return torch.cat(
-            (((least + most) / 2).transpose(1, 2), (most - least).transpose(1, 2), scores), 1
-        )
+        return rows_by_centre(least, most, scores)
 
 
 def _default_boxes(network: nn.Module, images: Tensor, maps: Sequence[Tensor]) -> Tensor:

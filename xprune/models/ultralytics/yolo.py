@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from exporters.card import Preprocessing
 from runtime_bench.errors import EdgeError
-from xprune.models.family import Architecture, Family, Outputs
+from xprune.models.family import Architecture, Family, Outputs, settled
 from xprune.models.targets import Targets
 from xprune.models.ultralytics.architecture import check_architecture
 from xprune.models.ultralytics.catalogue import known_architecture
@@ -286,7 +286,4 @@ def _settled(network: nn.Module) -> nn.Module:
         activation = getattr(module, "act", None)
         if isinstance(activation, nn.Module):
             module.act = copy.deepcopy(activation)
-    for module in network.modules():
-        if isinstance(getattr(module, "inplace", None), bool):
-            setattr(module, "inplace", False)  # noqa: B010 - not an attribute of every Module
-    return network.eval().requires_grad_(False)
+    return settled(network)
