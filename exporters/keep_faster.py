@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from exporters.rewrites import REWRITES, run_rewrites
 from runtime_bench.runtime.session import open_session
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.compare import Comparison
 from runtime_bench.timing.latency import Clock
+from runtime_bench.timing.openings import Opener, compare_opened
 
 Image = NDArray[np.float32]
-Call = Callable[[], object]
-Compare = Callable[[Call, Call], Comparison]
+Compare = Callable[[Opener, Opener], Comparison]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ def keep_faster(
             candidates depends on what is to be seen.
         session: How onnxruntime runs.
         names: Keys of `REWRITES`, in the order in which they are tried.
-        compare: Times two calls in turn; None for some seconds of the clock that suits.
+        compare: Opens two graphs and times them in turn; None for some seconds of the clock
+            that suits.
         lower: Brings a rewritten graph to the precision that ships.
         on_trial: Called with a rewrite's name before it is tried.
     """
     compare = compare or _comparer(session)
     kept: list[str] = []
-    best = _runner(lower(model), images, session)
+    best = _opener(lower(model), images, session)
     trials = []
     for name in names:
         on_trial(name)
@@ -77,7 +78,7 @@ def keep_faster(
         if name not in places:
             trials.append(Trial(name, 0))
             continue
-        candidate = _runner(lower(rewritten), images, session)
+        candidate = _opener(lower(rewritten), images, session)
         comparison = compare(best, candidate)
         is_faster = comparison.interval[0] > 1
         trials.append(
@@ -101,7 +102,7 @@ def clock_for(session: SessionSettings) -> Clock:
 def _comparer(session: SessionSettings) -> Compare:
     """Return what times for a second or two."""
     return partial(
-        compare_in_turn,
+        compare_opened,
         min_rounds=80,
         min_time_s=1.5,
         max_time_s=12.0,
@@ -109,8 +110,15 @@ def _comparer(session: SessionSettings) -> Compare:
     )
 
 
-def _runner(model: onnx.ModelProto, images: Sequence[Image], session: SessionSettings) -> Call:
-    """Return a call that runs the model on the next of the images."""
-    runner = open_session(model.SerializeToString(), session)
-    endless = itertools.cycle(images)
-    return lambda: runner.run(next(endless))
+def _opener(
+    model: onnx.ModelProto, images: Sequence[Image], session: SessionSettings
+) -> Opener:
+    """Return what opens the model, for calls that run it on the next of the images."""
+    content = model.SerializeToString()
+
+    def opened() -> Callable[[], object]:
+        runner = open_session(content, session)
+        endless = itertools.cycle(images)
+        return lambda: runner.run(next(endless))
+
+    return opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,30 +39,25 @@ def spare_rewrites(patch: pytest.MonkeyPatch) -> None:
     from runtime_bench.timing.compare import compare_in_turn
 
     def always_faster(first: Any, second: Any, **settings: Any) -> Any:
-        found = compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
+        found = compare_in_turn(first(), second(), min_rounds=20, min_time_s=0.0)
         return replace(found, ratio=1.1, interval=(1.05, 1.15))
 
-    patch.setattr("exporters.keep_faster.compare_in_turn", always_faster)
+    patch.setattr("exporters.keep_faster.compare_opened", always_faster)
 
 
 def measure_briefly(patch: pytest.MonkeyPatch) -> None:
     """Let every timing end after its least number of runs; no figure means anything then."""
     from runtime_bench.bench.benchmark import run_benchmark
-    from runtime_bench.timing.compare import compare_in_turn, time_in_turn
+    from runtime_bench.timing.compare import time_in_turn
 
-    def compare(first: Any, second: Any, **settings: Any) -> Any:
-        return compare_in_turn(first, second, min_rounds=20, min_time_s=0.0)
-
-    def in_turn(arms: Any, **settings: Any) -> Any:
-        return time_in_turn(arms, min_rounds=20, min_time_s=0.0, max_time_s=9.0, seed=0)
+    def in_turn(arms: Any, *, rounds: int = 20, **settings: Any) -> Any:
+        return time_in_turn(arms, min_rounds=rounds, min_time_s=0.0, max_time_s=9.0, seed=0)
 
     def bench(artifact: Any, *, settings: Any, **rest: Any) -> Any:
         brief = replace(settings, min_runs=5, min_time_s=0.0)
         return run_benchmark(artifact, settings=brief, **rest)
 
-    patch.setattr("xprune.stages.timing.compare_in_turn", compare)
-    patch.setattr("xprune.stages.timing.time_in_turn", in_turn)
+    patch.setattr("runtime_bench.timing.openings.time_in_turn", partial(in_turn, rounds=5))
     patch.setattr("xprune.variants.lineup.time_in_turn", in_turn)
     spare_rewrites(patch)
-    patch.setattr("xprune.stages.measure.compare_in_turn", compare)
     patch.setattr("xprune.stages.measure.run_benchmark", bench)

@@ -102,7 +102,7 @@ def work_done_before(brief: None, monkeypatch: pytest.MonkeyPatch) -> None:
         ("attribute.compute_scores", lambda bench: ""),
         ("prune.prune_detector", lambda *rest: ""),
         ("measure.run_benchmark", lambda artifact: artifact.name),
-        ("measure.compare_in_turn", lambda *rest: ""),
+        ("measure.compare_opened", lambda *rest: ""),
         ("measure._examples", lambda bench: ""),
     ):
         path = f"xprune.stages.{target}"

@@ -14,12 +14,12 @@ NOISE = np.random.default_rng(0).standard_normal((1, 6, 8, 12)).astype(np.float3
 
 
 def answers(*intervals):
-    """Return a comparison that calls both and gives these intervals in turn."""
+    """Return a comparison that opens and calls both and gives these intervals in turn."""
     waiting = list(intervals)
 
     def compare(first, second):
-        first()
-        second()
+        first()()
+        second()()
         low, high = waiting.pop(0)
         return Comparison((1.0, 1.0), (1.0, 1.0), (low + high) / 2, (low, high))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,13 @@ from exporters.keep_faster import clock_for
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine.description import describe_machine
 from runtime_bench.runtime.settings import SessionSettings
-from runtime_bench.timing.compare import paired_ratio, time_in_turn
+from runtime_bench.timing.openings import OPENINGS, Opener, Openings
 
 TIMING_FILE = "timing.json"
 MIN_ROUNDS = 200
 # Of one artifact, in the mean.
 MIN_TIME_S = 3.0
 MOST_TIME_S = 20.0
-OPENINGS = 4
-
-# Opens an artifact and returns a call that runs it.
-Opener = Callable[[], Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,6 @@ def time_all(
     session: SessionSettings,
     seed: int,
     most_time_s: float | None = None,
-    openings: int = OPENINGS,
 ) -> Timed:
     """Time the unpruned model and every artifact, unless just these were timed here already.
 
@@ -65,15 +60,13 @@ def time_all(
         session: How onnxruntime runs.
         seed: Of the orders.
         most_time_s: Of one artifact, in the mean; None for `MOST_TIME_S`.
-        openings: How often all are opened anew, in another order. Where a session lies in
-            memory moves a model of a millisecond by some percent for as long as it is open.
     """
     path = folder / TIMING_FILE
     machine = describe_machine()
     facts: dict[str, object] = {
         "models": [base_sha256, *sorted(others)],
         "threads": session.threads,
-        "openings": openings,
+        "openings": OPENINGS,
         **{name: machine.get(name) for name in ("cpu", "cores_available", "onnxruntime")},
     }
     known = _read(path, facts)
@@ -81,18 +74,21 @@ def time_all(
         return known
     names = sorted(others)
     count = 1 + len(names)
-    parts = [
-        time_in_turn(
-            _opened([base, *(others[name] for name in names)], share=opening / openings),
-            min_rounds=max(2, -(-MIN_ROUNDS // openings)),
-            min_time_s=MIN_TIME_S * count / openings,
-            max_time_s=(most_time_s or MOST_TIME_S) * count / openings,
-            seed=seed + opening,
-            clock=clock_for(session),
-        )
-        for opening in range(openings)
-    ]
-    timed = _timed(names, parts)
+    opened = Openings(
+        [base, *(others[name] for name in names)], seed=seed, clock=clock_for(session)
+    )
+    opened.take(
+        min_rounds=MIN_ROUNDS,
+        min_time_s=MIN_TIME_S * count,
+        max_time_s=(most_time_s or MOST_TIME_S) * count,
+    )
+    measured = {name: opened.ratio(at, 0) for at, name in enumerate(names, start=1)}
+    timed = Timed(
+        base_s=float(np.median(opened.times_s(0))),
+        ratios={name: ratio for name, (ratio, _) in measured.items()},
+        intervals={name: interval for name, (_, interval) in measured.items()},
+        rounds=opened.rounds,
+    )
     content = {
         "facts": facts,
         "base_s": timed.base_s,
@@ -102,26 +98,6 @@ def time_all(
     }
     write_json(path, content)
     return timed
-
-
-def _opened(openers: Sequence[Opener], *, share: float) -> list[Callable[[], object]]:
-    """Open all, beginning at a share of them, and return their calls in the order given."""
-    first = int(share * len(openers))
-    calls = {at: openers[at]() for at in [*range(first, len(openers)), *range(first)]}
-    return [calls[at] for at in range(len(openers))]
-
-
-def _timed(names: Sequence[str], parts: Sequence[Sequence[Sequence[float]]]) -> Timed:
-    base_s, *rest = (
-        [time_s for part in column for time_s in part] for column in zip(*parts, strict=True)
-    )
-    ratios, intervals = {}, {}
-    for at, (name, own_s) in enumerate(zip(names, rest, strict=True), start=1):
-        ratios[name], (low, high) = paired_ratio(own_s, base_s)
-        # What differs from opening to opening is in the interval as well.
-        medians = [float(np.median(np.divide(part[at], part[0]))) for part in parts]
-        intervals[name] = (min(low, *medians), max(high, *medians))
-    return Timed(float(np.median(base_s)), ratios, intervals, len(base_s))
 
 
 def _read(path: Path, facts: Mapping[str, object]) -> Timed | None:

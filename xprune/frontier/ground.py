@@ -6,7 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from runtime_bench.artifact.manifest import MODEL_FILE
 from runtime_bench.artifact.preprocess import prepare
 from runtime_bench.errors import EdgeError
 from runtime_bench.runtime.session import open_session
-from runtime_bench.timing.compare import compare_in_turn
+from runtime_bench.timing.openings import compare_opened
 from xprune.config import TRAININGS, make_config
 from xprune.frontier.settings import FrontierSettings, Identity
 from xprune.run_folder import RunFolder
@@ -181,22 +181,17 @@ class Ground:
 
     def latency_ratio(self, artifact: Path, size: Size) -> float:
         """Return an artifact's latency as a share of the unpruned model's, timed in turn."""
-        base = self.runner(self.base, self.bench.size)
-        other = self.runner(artifact, size)
-        rounds = FIRST_ROUNDS
-        while True:
-            timed = compare_in_turn(
-                base,
-                other,
-                min_rounds=rounds,
-                min_time_s=1.5,
-                max_time_s=20.0,
-                clock=clock_for(self.bench.session),
-            )
-            low, high = timed.interval
-            if high - low <= NARROW * timed.ratio or rounds >= MOST_ROUNDS:
-                return 1 / timed.ratio
-            rounds *= 3
+        timed = compare_opened(
+            partial(self.runner, self.base, self.bench.size),
+            partial(self.runner, artifact, size),
+            min_rounds=FIRST_ROUNDS,
+            min_time_s=1.5,
+            max_time_s=20.0,
+            narrow=NARROW,
+            most_rounds=MOST_ROUNDS,
+            clock=clock_for(self.bench.session),
+        )
+        return 1 / timed.ratio
 
 
 def copy_if_there(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from runtime_bench.bench.benchmark import BenchSettings, run_benchmark
 from runtime_bench.bench.result import BenchResult
 from runtime_bench.data.dataset import Picture
 from runtime_bench.files import read_json, write_json
-from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.compare import Comparison
+from runtime_bench.timing.openings import compare_opened
 from runtime_bench.timing.statistics import statistics_of
 from xprune.attribution.scores import read_scores
 from xprune.config import BUILTIN, RunConfig
@@ -81,9 +83,9 @@ def measure(bench: Workbench) -> None:
 def _compare(bench: Workbench) -> Comparison:
     """Time the unpruned and the pruned artifact in turn, on the same real pictures."""
     bench.say("Timing both models in turn")
-    return compare_in_turn(
-        bench.base_runner(bench.run.file(BASELINE_MODEL)),
-        bench.runner(bench.run.file(MODEL)),
+    return compare_opened(
+        partial(bench.base_runner, bench.run.file(BASELINE_MODEL)),
+        partial(bench.runner, bench.run.file(MODEL)),
         min_rounds=300,
         min_time_s=4.0,
         max_time_s=30.0,
@@ -97,9 +99,9 @@ def _of_rewrites(bench: Workbench) -> dict[str, object]:
     ratio, interval = 1.0, (1.0, 1.0)
     if kept:
         bench.say("Timing the unpruned model with and without rewrites in turn")
-        comparison = compare_in_turn(
-            bench.runner(shipped_graph(bench, bench.unpruned_graph)),
-            bench.runner(shipped_graph(bench, bench.unpruned_graph, kept)),
+        comparison = compare_opened(
+            partial(bench.runner, shipped_graph(bench, bench.unpruned_graph)),
+            partial(bench.runner, shipped_graph(bench, bench.unpruned_graph, kept)),
             min_rounds=150,
             min_time_s=2.0,
             max_time_s=15.0,

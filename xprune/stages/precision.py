@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import onnx
@@ -23,7 +24,8 @@ from exporters.probes import Image
 from runtime_bench.errors import EdgeError
 from runtime_bench.files import read_json, write_json
 from runtime_bench.machine.description import describe_machine
-from runtime_bench.timing.compare import Comparison, compare_in_turn
+from runtime_bench.timing.compare import Comparison
+from runtime_bench.timing.openings import compare_opened
 from xprune.stages.workbench import Workbench
 
 PRECISION_FILE = "precision.json"
@@ -122,9 +124,9 @@ def refuse_if_slower(bench: Workbench, exact: bytes, lower: Lowering) -> None:
 
 
 def _compared(bench: Workbench, exact: bytes, lowered: bytes) -> Comparison:
-    return compare_in_turn(
-        bench.runner(exact),
-        bench.runner(lowered),
+    return compare_opened(
+        partial(bench.runner, exact),
+        partial(bench.runner, lowered),
         min_rounds=60,
         min_time_s=1.5,
         max_time_s=15.0,

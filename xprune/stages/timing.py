@@ -7,19 +7,15 @@ size and precision compares with the base is measured once, and a plan with that
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from exporters.keep_faster import clock_for
 from exporters.precision.lower import FLOAT32
-from runtime_bench.timing.compare import (
-    Comparison,
-    compare_in_turn,
-    ratio_interval,
-    time_in_turn,
-)
+from runtime_bench.timing.compare import Comparison
+from runtime_bench.timing.openings import Opener, Openings, compare_opened
 from xprune.stages.baseline import BASELINE_MODEL
 from xprune.stages.rewrites import kept_rewrites, raw_as_timed, shipped_graph
 from xprune.stages.workbench import Workbench
@@ -59,18 +55,15 @@ class Stopwatch:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         kept = kept_rewrites(bench)
-        base = bench.base_runner(bench.run.file(BASELINE_MODEL))
-        self._raw = bench.runner(raw_as_timed(bench, bench.unpruned_graph))
-        self._finished = bench.runner(shipped_graph(bench, bench.unpruned_graph, kept))
-        times_s = time_in_turn(
-            (base, self._raw, self._finished),
-            min_rounds=FIRST_ROUNDS,
-            min_time_s=FIRST_S,
-            max_time_s=MOST_FIRST_S,
-            seed=0,
-            clock=clock_for(bench.session),
+        base = partial(bench.base_runner, bench.run.file(BASELINE_MODEL))
+        self._raw = partial(bench.runner, raw_as_timed(bench, bench.unpruned_graph))
+        shipped = shipped_graph(bench, bench.unpruned_graph, kept)
+        self._finished = partial(bench.runner, shipped)
+        opened = Openings((base, self._raw, self._finished), clock=clock_for(bench.session))
+        opened.take(min_rounds=FIRST_ROUNDS, min_time_s=FIRST_S, max_time_s=MOST_FIRST_S)
+        self.base_s, self.raw_s, self._finished_s = (
+            float(np.median(opened.times_s(model))) for model in range(3)
         )
-        self.base_s, self.raw_s, self._finished_s = (float(np.median(t)) for t in times_s)
         # Else the two graphs are one, whatever a busy machine says.
         in_float = bench.run.config.precision == FLOAT32
         differ = bool(kept) or bench.size != bench.base_size or not in_float
@@ -78,7 +71,7 @@ class Stopwatch:
             self._finished_s = self.base_s
         self.extra_s = self._finished_s - self.raw_s
         self.free = self.base_s / self._finished_s
-        self.free_interval = ratio_interval(times_s[0], times_s[2]) if differ else (1.0, 1.0)
+        self.free_interval = opened.ratio(0, 2)[1] if differ else (1.0, 1.0)
 
     def raw_latency_s(self, raw_graph: bytes) -> tuple[float, float]:
         """Return the latency of a cut network's raw graph, rewritten, and half its interval."""
@@ -109,20 +102,15 @@ class Stopwatch:
         low, high = comparison.interval
         return Timing(self.free * comparison.ratio, (self.free * low, self.free * high))
 
-    def _compare(self, uncut: Callable[[], object], graph: bytes) -> Comparison:
+    def _compare(self, uncut: Opener, graph: bytes) -> Comparison:
         """Time until the interval is narrow: on a busy machine for longer."""
-        cut = self._bench.runner(graph)
-        rounds = FIRST_ROUNDS
-        while True:
-            comparison = compare_in_turn(
-                uncut,
-                cut,
-                min_rounds=rounds,
-                min_time_s=1.5,
-                max_time_s=15.0,
-                clock=clock_for(self._bench.session),
-            )
-            low, high = comparison.interval
-            if high - low <= NARROW * comparison.ratio or rounds >= MOST_ROUNDS:
-                return comparison
-            rounds *= 3
+        return compare_opened(
+            uncut,
+            partial(self._bench.runner, graph),
+            min_rounds=FIRST_ROUNDS,
+            min_time_s=1.5,
+            max_time_s=15.0,
+            narrow=NARROW,
+            most_rounds=MOST_ROUNDS,
+            clock=clock_for(self._bench.session),
+        )

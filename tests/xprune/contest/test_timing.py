@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,26 +89,3 @@ def test_another_machine_times_anew(tmp_path: Path) -> None:
     timed(tmp_path, Work(10), {"a": other})
 
     assert other.calls > 0
-
-
-def test_several_openings_take_the_rounds_together(tmp_path: Path) -> None:
-    """Each begins with another one; their medians all lie in the interval."""
-    opened: list[str] = []
-
-    def opener(name: str, work: Work) -> Callable[[], Work]:
-        return lambda: opened.append(name) or work  # type: ignore[func-returns-value]
-
-    found = time_all(
-        tmp_path,
-        opener("base", Work(10_000)),
-        {"a": opener("a", Work(20_000))},
-        base_sha256="base",
-        session=SessionSettings(threads=1),
-        seed=0,
-        openings=2,
-    )
-
-    assert opened == ["base", "a", "a", "base"]
-    assert found.rounds >= 5
-    low, high = found.intervals["a"]
-    assert low <= found.ratios["a"] <= high

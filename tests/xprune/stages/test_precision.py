@@ -40,7 +40,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Keep the clock out, and the trials of rewrites."""
     clock = Clock()
-    monkeypatch.setattr(stage, "compare_in_turn", clock)
+    monkeypatch.setattr(stage, "compare_opened", clock)
     monkeypatch.setattr(rewrites, "keep_faster", lambda *_, **__: ())
     return clock
 

@@ -155,7 +155,7 @@ def test_what_is_whole_is_not_made_again(
         monkeypatch.setattr(f"xprune.study.arms.{name}", None)
     monkeypatch.setattr("xprune.study.ground.build_artifact", None)
     monkeypatch.setattr("xprune.study.ground.compute_scores", None)
-    monkeypatch.setattr("xprune.contest.timing.time_in_turn", None)
+    monkeypatch.setattr("xprune.contest.timing.Openings", None)
 
     again = made(STUDY, out, root)
 
