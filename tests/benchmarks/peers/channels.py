@@ -10,6 +10,7 @@ needed here either.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ IMPORTANCES = ("l1", "taylor")
 MOST_OF_A_LAYER = 0.9
 # What torchvision calls the layers whose outputs a detector's head ends with.
 OUTPUTS = ("cls_logits", "bbox_reg", "bbox_ctrness", "bbox_pred", "cls_score")
+# Each map of an SSD has a few layers of its own, by number.
+SSD_MAP = re.compile(r"head\.\w+\.module_list\.\d+")
 
 
 class SplitC2f(nn.Module):
@@ -128,7 +131,8 @@ def head_outputs_of(network: nn.Module) -> list[nn.Module]:
     """Return the layers whose outputs must stay: they are classes, sides of boxes, and such.
 
     Of a YOLO they are the last of each branch, and the decoder; of another network, those that
-    torchvision gives these names, or the last linear layer of a classifier.
+    torchvision gives these names, the last of each map's in an SSD, or the last linear layer of
+    a classifier.
     """
     layers: Any = getattr(network, "model", None)
     if layers is not None:
@@ -138,7 +142,9 @@ def head_outputs_of(network: nn.Module) -> list[nn.Module]:
         (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
     ]
     named = [module for name, module in leaves if name.rpartition(".")[2] in OUTPUTS]
-    return named or [leaves[-1][1]]
+    maps = [(SSD_MAP.match(name), module) for name, module in leaves]
+    last_of_maps = {found[0]: module for found, module in maps if found}
+    return named or [*last_of_maps.values()] or [leaves[-1][1]]
 
 
 def stream_layers_of(network: nn.Module) -> list[nn.Module]:
