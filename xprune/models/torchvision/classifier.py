@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exporters.card import Preprocessing
-from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
 from xprune.models.torchvision.family import (
@@ -103,17 +102,10 @@ class Classifier(TorchvisionFamily):
         """Return the coarsest stride in pixels, of which an input's sides must be multiples."""
         return CIFAR_STRIDE if isinstance(network, ResNetCifar) else IMAGENET_STRIDE
 
-    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """Check that a network can say something of so small an input.
-
-        Raises:
-            EdgeError: If it cannot.
-        """
-        if self.network_stride(network) == IMAGENET_STRIDE and min(size) < LEAST_PX:
-            raise EdgeError(
-                f"an input of {size[0]}x{size[1]} is too small for this network, which halves "
-                f"it five times; use --imgsz {LEAST_PX} or more"
-            )
+    def least_side_px(self, network: nn.Module) -> int:
+        """Return the least side of an input that still has places after it was halved."""
+        stride = self.network_stride(network)
+        return LEAST_PX if stride == IMAGENET_STRIDE else stride
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None

@@ -40,6 +40,23 @@ class TorchvisionFamily(Family):
     def random_network(self, name: str, classes: int) -> nn.Module:
         """Return the network of a name; classes are without the background."""
 
+    @abstractmethod
+    def least_side_px(self, network: nn.Module) -> int:
+        """Return the least side of an input of which a network can say something."""
+
+    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
+        """Check that an input (height, width) is large enough.
+
+        Raises:
+            EdgeError: If it is not.
+        """
+        least_px = self.least_side_px(network)
+        if min(size) < least_px:
+            raise EdgeError(
+                f"an input of {size[0]}x{size[1]} is too small for this network; use --imgsz "
+                f"{least_px} or more"
+            )
+
     def known_architecture(self, name: str) -> Architecture | None:
         """Return the architecture that people call `name`; None if there is none."""
         if name not in self.names:

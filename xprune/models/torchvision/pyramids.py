@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime_bench.errors import EdgeError
 from xprune.models.torchvision.family import TorchvisionDetector, models
 
 BACKBONES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
@@ -17,18 +16,10 @@ LEAST_PX = 64
 class PyramidDetector(TorchvisionDetector):
     """Detectors on a pyramid of maps, the coarsest of which is a few places wide."""
 
-    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """Check that every level has something to look at.
-
-        Raises:
-            EdgeError: If it has not.
-        """
+    def least_side_px(self, network: nn.Module) -> int:
+        """Return the least side of an input of which every level has something to look at."""
         del network
-        if min(size) < LEAST_PX:
-            raise EdgeError(
-                f"an input of {size[0]}x{size[1]} is too small for a feature pyramid; use "
-                f"--imgsz {LEAST_PX} or more"
-            )
+        return LEAST_PX
 
 
 def mobile_pyramid(backbone: str, *, coarser: str) -> nn.Module:

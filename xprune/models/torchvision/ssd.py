@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exporters.card import Preprocessing
-from runtime_bench.errors import EdgeError
 from xprune.models.family import Architecture, Outputs
 from xprune.models.targets import Targets
 from xprune.models.torchvision.family import TorchvisionDetector, part_of, rows_by_centre
@@ -69,18 +68,10 @@ class Ssd(TorchvisionDetector):
         side_px = USUAL_SIDES_PX[architecture["name"]]
         return side_px, side_px
 
-    def check_size(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """Check that all maps have a place at least, which those of SSDlite always have.
-
-        Raises:
-            EdgeError: If they have not.
-        """
+    def least_side_px(self, network: nn.Module) -> int:
+        """Return the least side of an input of which all maps have a place at least."""
         is_ssd300 = hasattr(part_of(network, "backbone"), "scale_weight")
-        if is_ssd300 and min(size) < SSD300_LEAST_PX:
-            raise EdgeError(
-                f"an input of {size[0]}x{size[1]} is too small for the six maps of {SSD300}; "
-                f"use --imgsz {SSD300_LEAST_PX} or more"
-            )
+        return SSD300_LEAST_PX if is_ssd300 else self.stride
 
     def head_outputs(
         self, network: nn.Module, images: Tensor, regions: Tensor | None = None
