@@ -70,8 +70,7 @@ class Stopwatch:
         if not differ:
             self._finished_s = self.base_s
         self.extra_s = self._finished_s - self.raw_s
-        self.free = self.base_s / self._finished_s
-        self.free_interval = opened.ratio(0, 2)[1] if differ else (1.0, 1.0)
+        self.free, self.free_interval = opened.ratio(0, 2) if differ else (1.0, (1.0, 1.0))
 
     def raw_latency_s(self, raw_graph: bytes) -> tuple[float, float]:
         """Return the latency of a cut network's raw graph, rewritten, and half its interval."""
