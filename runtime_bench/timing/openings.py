@@ -111,18 +111,20 @@ def compare_opened(
         min_rounds: The least number of rounds.
         min_time_s: The least sum of timed seconds, over both.
         max_time_s: The same sum at most, before more rounds are asked for.
-        narrow: Rounds are added, twice as many as there were, while what they leave open of
+        narrow: Rounds are added, twice as many as were asked for, while what they leave open of
             the ratio is wider than this share of it; None adds none.
-        most_rounds: None are added to so many.
+        most_rounds: None are added once so many were asked for.
         seed: Of the orders.
         clock: A monotonic clock in seconds.
     """
     both = Openings((first, second), seed=seed, clock=clock)
-    wanted = min_rounds
+    wanted, asked_for = min_rounds, 0
     while True:
         both.take(min_rounds=wanted, min_time_s=min_time_s, max_time_s=max_time_s)
+        # Not how many were made: of a slow model the most time ends them early, each time.
+        asked_for += wanted
         ratio, (low, high) = both.steady_ratio(0, 1)
-        if narrow is None or high - low <= narrow * ratio or both.rounds >= most_rounds:
+        if narrow is None or high - low <= narrow * ratio or asked_for >= most_rounds:
             ratio, interval = both.ratio(0, 1)
             return Comparison(both.times_s(0), both.times_s(1), ratio, interval)
-        wanted = 2 * both.rounds
+        wanted = 2 * asked_for

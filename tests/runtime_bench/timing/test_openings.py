@@ -125,3 +125,22 @@ def test_rounds_are_added_while_they_leave_too_much_open(
     )
 
     assert len(found.first_s) == rounds
+
+
+def test_a_slow_model_is_not_timed_until_it_has_all_rounds() -> None:
+    """They are asked for three times, each of which ends at the most time."""
+    device = FakeDevice()
+
+    found = compare_opened(
+        device.opener("a", 1.0),
+        device.opener("b", 1.0, 2.0),
+        min_rounds=100,
+        min_time_s=0.0,
+        max_time_s=16.0,
+        narrow=0.01,
+        most_rounds=900,
+        clock=device.clock,
+    )
+
+    assert len(device.opened) == 3 * 2 * OPENINGS
+    assert len(found.first_s) < 100
