@@ -20,7 +20,7 @@ from xprune.layers.fit import add_samples, fit, is_solvable, moment_bytes, new_m
 from xprune.layers.hooks import placed
 from xprune.layers.moments import Moments, Samples, View, sampled_outputs
 from xprune.layers.substitutes import Replacement, applicable, build, replacement
-from xprune.layers.substitutes.thin import thin_out
+from xprune.layers.substitutes.thin import Elimination, thin_out
 
 # Moments of a 3x3 window of 256 channels take 42 MiB, and their factor as much again.
 MOMENT_BYTES = 192 << 20
@@ -115,9 +115,9 @@ def solve_substitutes(
             for batch in range(batches):
                 forward(batch)
                 done()
+        eliminations: dict[Key, Elimination] = {}
         for job in group:
-            found = [sums.moments[key] for key in job.looks]
-            error = _solve(network.get_submodule(job.wanted.layer), job, found)
+            error = _solve(network.get_submodule(job.wanted.layer), job, sums, eliminations)
             errors.setdefault(job.wanted.layer, {})[job.wanted.substitute] = error
     modules: dict[str, dict[str, nn.Module]] = {c.name: {} for c in candidates}
     for job in jobs:
@@ -155,11 +155,20 @@ def _groups(jobs: Sequence[_Job]) -> list[list[_Job]]:
     return groups
 
 
-def _solve(layer: nn.Module, job: _Job, found: Sequence[Moments | Samples]) -> float:
+def _solve(
+    layer: nn.Module, job: _Job, sums: _Sums, eliminations: dict[Key, Elimination]
+) -> float:
     if not job.wanted.chains:
-        return fit(job.module, found[0])
-    moments = [sums for sums in found if isinstance(sums, Moments)]
-    return thin_out(job.module, layer, job.wanted.chains, moments)[1]
+        (key,) = job.looks
+        return fit(job.module, sums.moments[key])
+    # Copies of several widths, and those around one another, let the same channels go.
+    for key, reader in job.looks.items():
+        moments = sums.moments[key]
+        assert isinstance(moments, Moments) and isinstance(reader, nn.Conv2d)  # noqa: PT018
+        if key not in eliminations:
+            eliminations[key] = Elimination(moments, reader)
+    wanted = [eliminations[key] for key in job.looks]
+    return thin_out(job.module, layer, job.wanted.chains, wanted)[1]
 
 
 def _collecting(network: nn.Module, sums: _Sums) -> AbstractContextManager[None]:

@@ -23,9 +23,17 @@ SUBSTITUTES: dict[str, str] = {
     "lowrank-25": "two convolutions with a quarter of the channels between them, fitted",
     "lowrank-50": "two convolutions with half of the channels between them, fitted",
     "convolution": "one convolution in place of a block of several, fitted",
-    "thin-50": "the same block with half of its inner channels, what reads them solved anew",
-    "thin-75": "the same block with three quarters of its inner channels, what reads them"
-    " solved anew",
+    **{
+        f"thin-{percent}": f"the same block with {share} of its inner channels, what reads them"
+        " solved anew"
+        for percent, share in (
+            (25, "a quarter"),
+            (50, "half"),
+            (62, "five eighths"),
+            (75, "three quarters"),
+            (87, "seven eighths"),
+        )
+    },
     "clip": "a clip from below, which runs inside the convolution before it",
 }
 

@@ -16,7 +16,7 @@ from xprune.layers.chains import Chain, find_chains
 from xprune.layers.fit import add_samples, new_moments
 from xprune.layers.hooks import placed
 from xprune.layers.moments import Moments, sampled_outputs
-from xprune.layers.substitutes.thin import thin_out
+from xprune.layers.substitutes.thin import Elimination, thin_out
 
 Run = Callable[[nn.Module, torch.Tensor], object]
 
@@ -52,8 +52,12 @@ def thin_layers(
     with placed(collecting):
         for start in range(0, len(images), batch):
             run(original, images[start : start + batch])
-    found = [sums for chain in chains if isinstance(sums := moments[chain.reader], Moments)]
-    kept, _ = thin_out(cut, original, chains, found)
+    eliminations = [
+        Elimination(sums, reader)
+        for name, reader in readers.items()
+        if isinstance(sums := moments[name], Moments) and isinstance(reader, nn.Conv2d)
+    ]
+    kept, _ = thin_out(cut, original, chains, eliminations)
     return {chain.source: channels for chain, channels in zip(chains, kept, strict=True)}
 
 

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from runtime_bench.errors import EdgeError
-from tests.reference.toy_networks import noise, settled, tiny_yolo, toy
+from tests.reference.toy_networks import ConvBlock, noise, settled, tiny_yolo, toy
 from xprune.layers.candidates import find_candidates
 from xprune.layers.chains import Chain, find_chains, inside
 from xprune.layers.fit import add_samples, new_moments
 from xprune.layers.moments import Moments, sampled_outputs
 from xprune.layers.substitutes import (
+    FAMILIES,
     Replacement,
     applicable,
     build,
     replacement,
     substitute_macs,
 )
-from xprune.layers.substitutes.thin import choose_channels, thin_out
+from xprune.layers.substitutes.thin import Elimination, thin_out
 from xprune.layers.substitutes.windows import WINDOW_RIDGE
 from xprune.layers.surgery import apply_plan, replacements_from_json
 from xprune.models.families import YOLO
@@ -130,7 +131,7 @@ def test_the_channel_that_goes_is_the_one_that_costs_least():
     moments = new_moments(reader)
     add_samples(moments, reader, x, sampled_outputs(reader(x)))
 
-    kept, weights = choose_channels(moments, 1, 5)
+    kept, weights = Elimination(moments, reader).keep(5)
 
     costs = {
         some: loss_without(x, reader(x), some) for some in itertools.combinations(range(6), 5)
@@ -154,9 +155,42 @@ def test_a_channel_that_says_nothing_new_goes_first():
     images = noise(6)
     moments, _, _ = gathered(network, "second", images)
 
-    kept, _ = choose_channels(moments, 9, 16)
+    kept, _ = Elimination(moments, network.second).keep(16)
 
     assert set(kept.tolist()) == {*range(5), *range(21, 32)}
+
+
+def test_fewer_channels_are_some_of_those_of_a_wider_copy():
+    """Each width is the same, whichever was asked for first, and reads none of the others."""
+    network = wide()
+    images = noise(6)
+    moments, _, _ = gathered(network, "second", images)
+    falling, rising = (Elimination(moments, network.second) for _ in range(2))
+
+    widths = {count: falling.keep(count) for count in (24, 16, 8)}
+
+    for count in (8, 16, 24):
+        kept, weights = rising.keep(count)
+        assert torch.equal(kept, widths[count][0])
+        assert torch.equal(weights, widths[count][1])
+        read = weights[:-1].reshape(32, 9, -1).abs().sum(dim=(1, 2)).nonzero().flatten()
+        assert torch.equal(read, kept)
+    assert {*widths[8][0].tolist()} < {*widths[16][0].tolist()} < {*widths[24][0].tolist()}
+
+
+def test_levels_that_round_to_the_same_channels_are_one():
+    """A tower of 256 channels has all five levels, one of 32 channels only two."""
+    levels = {}
+    for channels in (32, 256):
+        block = nn.Sequential(ConvBlock(16, channels), ConvBlock(channels, 16))
+        network = nn.Sequential(ConvBlock(3, 16), block).to(torch.float64).eval()
+        found = {c.name: c for c in find_candidates(network, lambda n=network: n(noise(1)))}
+        fitting = [name for name in applicable(found["1"]) if name in FAMILIES["thin"]]
+        widths = [replacement(found["1"], name).chains[0].channels for name in fitting]
+        levels[channels] = dict(zip(fitting, widths, strict=True))
+
+    assert list(levels[256].values()) == [64, 128, 160, 192, 224]
+    assert levels[32] == {"thin-25": 8, "thin-50": 16}
 
 
 def test_a_thinner_copy_that_loses_nothing_is_the_layer():
@@ -169,10 +203,13 @@ def test_a_thinner_copy_that_loses_nothing_is_the_layer():
         Chain("first", ("norm",), "second", 16, "second_norm"),
         Chain("second", ("second_norm",), "third", 16, ""),
     )
-    moments = [gathered(network, chain.reader, images)[0] for chain in chains]
+    eliminations = [
+        Elimination(gathered(network, chain.reader, images)[0], getattr(network, chain.reader))
+        for chain in chains
+    ]
     thinner = build(Replacement("wide", "thin-50", 3, 4, chains=chains), network)
 
-    kept, missed = thin_out(thinner, network, chains, moments)
+    kept, missed = thin_out(thinner, network, chains, eliminations)
 
     assert [len(channels) for channels in kept] == [16, 16]
     assert missed < 1e-4

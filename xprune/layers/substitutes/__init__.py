@@ -49,8 +49,10 @@ __all__ = [
 
 # A richer substitute must win clearly; its own fit costs accuracy too.
 MOST_MACS_SHARE = 0.75
+# A thinner copy is the layer itself but for what the reader misses least.
+MOST_THIN_SHARE = 0.9
 LOWRANK_PERCENT = (25, 50)
-THIN_PERCENT = (50, 75)
+THIN_PERCENT = (25, 50, 62, 75, 87)
 WIDEST_BLOCK = 256
 
 
@@ -141,10 +143,17 @@ def _lowrank(percent: int) -> Substitute:
 def _thin(percent: int) -> Substitute:
     return Substitute(
         build=lambda wanted, layer: thin_copy(layer, wanted.chains),
-        fits=lambda candidate: bool(_thinner(percent, candidate)),
+        fits=lambda candidate: _is_thinner(percent, candidate),
         macs=lambda wanted: (0, 0),  # a share of the layer's own, see `substitute_macs`
         thinned=lambda candidate: _thinner(percent, candidate),
     )
+
+
+def _is_thinner(percent: int, candidate: Candidate) -> bool:
+    """Whether the level makes a thinner block, and not the same one as a lower level."""
+    chains = _thinner(percent, candidate)
+    lower = (_thinner(other, candidate) for other in THIN_PERCENT if other < percent)
+    return bool(chains) and chains not in lower
 
 
 def _thinner(percent: int, candidate: Candidate) -> tuple[Chain, ...]:
@@ -291,7 +300,8 @@ def _fits(candidate: Candidate, substitute: str) -> bool:
     if candidate.activation != (substitute == "clip") or not rung.fits(candidate):
         return False
     if rung.sees_window or substitute in FAMILIES["thin"]:
-        return substitute_macs(candidate, substitute) <= MOST_MACS_SHARE * candidate.macs
+        most = MOST_MACS_SHARE if rung.sees_window else MOST_THIN_SHARE
+        return substitute_macs(candidate, substitute) <= most * candidate.macs
     # A 1x1 convolution in place of a 1x1 convolution wins nothing.
     is_linear = substitute == "linear" and candidate.convolution
     return not is_linear or substitute_macs(candidate, substitute) < candidate.macs

@@ -33,8 +33,73 @@ def thin_copy(layer: nn.Module | None, chains: tuple[Chain, ...]) -> nn.Module:
     return thinner
 
 
+class Elimination:
+    """Channels that a convolution reads go one by one; the order is found once for all widths.
+
+    Args:
+        moments: Of what the convolution sees and gives.
+        reader: The convolution.
+    """
+
+    def __init__(self, moments: Moments, reader: nn.Conv2d) -> None:
+        self.moments = moments
+        self.places = reader.kernel_size[0] * reader.kernel_size[1]
+        self._orders: dict[bool, list[int]] = {}
+
+    def keep(self, count: int, *, has_bias: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the channels to keep, ascending, and the reader's weights (I + 1, O) for them.
+
+        Args:
+            count: How many channels to keep.
+            has_bias: Whether the convolution can shift its output.
+        """
+        system, wanted = self._system(has_bias)
+        channels = len(system) // self.places
+        if len(self._orders.get(has_bias, [])) < channels - count:
+            self._orders[has_bias] = self._order(system, wanted, count)
+        gone = torch.tensor(self._orders[has_bias][: channels - count], dtype=torch.int64)
+        stays = torch.ones(channels, dtype=torch.bool).index_fill(0, gone, False)
+        places = stays.repeat_interleave(self.places)
+        factor = torch.linalg.cholesky(system[places][:, places])
+        flat = torch.zeros_like(wanted)
+        flat[places] = torch.cholesky_solve(wanted[places], factor)
+        x, y = self.moments.means
+        shift = y - x @ flat if has_bias else torch.zeros_like(y)
+        return stays.nonzero().flatten(), torch.cat([flat, shift[None]])
+
+    def _system(self, has_bias: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        if has_bias:
+            return self.moments.centred(WINDOW_RIDGE)
+        system = self.moments.inputs[:-1, :-1].clone()
+        system.diagonal().add_(self.moments.penalty(WINDOW_RIDGE))
+        return system, self.moments.cross[:-1]
+
+    def _order(self, system: torch.Tensor, wanted: torch.Tensor, count: int) -> list[int]:
+        """Return the channels in the order in which they go, until `count` are left."""
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
+        weights = inverse @ wanted
+        left = list(range(len(system) // self.places))
+        order: list[int] = []
+        while len(left) > count:
+            size = len(left)
+            by_channel = inverse.reshape(size, self.places, size, self.places)
+            blocks = by_channel.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+            outputs = weights.reshape(size, self.places, -1)
+            costs = (outputs * torch.linalg.solve(blocks, outputs)).sum(dim=(1, 2))
+            gone = int(costs.argmin())
+            stays = (torch.arange(size) != gone).repeat_interleave(self.places)
+            across = inverse[:, ~stays] @ torch.linalg.inv(blocks[gone])
+            weights = (weights - across @ weights[~stays])[stays]
+            inverse = (inverse - across @ inverse[~stays])[stays][:, stays]
+            order.append(left.pop(gone))
+        return order
+
+
 def thin_out(
-    thinner: nn.Module, layer: nn.Module, chains: Sequence[Chain], moments: Sequence[Moments]
+    thinner: nn.Module,
+    layer: nn.Module,
+    chains: Sequence[Chain],
+    eliminations: Sequence[Elimination],
 ) -> tuple[list[torch.Tensor], float]:
     """Set the weights of a thinner copy.
 
@@ -42,7 +107,7 @@ def thin_out(
         thinner: From `thin_copy`, or a network that contains such.
         layer: What it is a copy of, or the network that contains this.
         chains: Their channels are the numbers that are kept.
-        moments: For each chain, of what its reader sees and gives in `layer`.
+        eliminations: For each chain, of what its reader sees and gives in `layer`.
 
     Returns:
         For each chain the channels that are kept, ascending, and the largest share of the
@@ -50,20 +115,19 @@ def thin_out(
     """
     solved, kept, missed = copy.deepcopy(layer), [], 0.0
     changed: dict[str, nn.Module] = {}
-    for chain, sums in zip(chains, moments, strict=True):
+    for chain, elimination in zip(chains, eliminations, strict=True):
         reader = solved.get_submodule(chain.reader)
         assert isinstance(reader, nn.Conv2d)
         norm = solved.get_submodule(chain.after) if chain.after else None
         has_bias = reader.bias is not None or norm is not None
-        places = reader.kernel_size[0] * reader.kernel_size[1]
-        channels, weights = choose_channels(sums, places, chain.channels, has_bias=has_bias)
+        channels, weights = elimination.keep(chain.channels, has_bias=has_bias)
         shift = weights[-1]
         set_convolution(reader, weights)
         if reader.bias is None and norm is not None:
             assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None  # noqa: PT018
             norm.running_mean -= shift.to(norm.running_mean)
         kept.append(channels)
-        missed = max(missed, missed_share(sums, weights))
+        missed = max(missed, missed_share(elimination.moments, weights))
     for chain, channels in zip(chains, kept, strict=True):
         _keep(solved, chain, channels)
         for name in (*chain.modules, *([chain.after] if chain.after else [])):
@@ -71,47 +135,6 @@ def thin_out(
     for name, module in changed.items():
         thinner.get_submodule(name).load_state_dict(module.state_dict())
     return kept, missed
-
-
-def choose_channels(
-    moments: Moments, places: int, count: int, *, has_bias: bool = True
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the channels to keep, ascending, and the reader's weights (I + 1, O) for them.
-
-    Args:
-        moments: Of what a convolution sees and gives.
-        places: Pixels that its kernel sees of each channel.
-        count: How many channels to keep.
-        has_bias: Whether the convolution can shift its output.
-    """
-    if has_bias:
-        system, wanted = moments.centred(WINDOW_RIDGE)
-    else:
-        system, wanted = moments.inputs[:-1, :-1].clone(), moments.cross[:-1]
-        system.diagonal().add_(moments.penalty(WINDOW_RIDGE))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
-    weights = inverse @ wanted
-    channels = len(system) // places
-    left = torch.arange(channels)
-    while len(left) > count:
-        size = len(left)
-        by_channel = inverse.reshape(size, places, size, places)
-        blocks = by_channel.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-        outputs = weights.reshape(size, places, -1)
-        costs = (outputs * torch.linalg.solve(blocks, outputs)).sum(dim=(1, 2))
-        gone = int(costs.argmin())
-        stays = torch.arange(size) != gone
-        stays_flat = stays.repeat_interleave(places)
-        across = inverse[:, ~stays_flat] @ torch.linalg.inv(blocks[gone])
-        weights = (weights - across @ weights[~stays_flat])[stays_flat]
-        inverse = (inverse - across @ inverse[~stays_flat])[stays_flat][:, stays_flat]
-        left = left[stays]
-    full = wanted.new_zeros(channels, places, wanted.shape[1])
-    full[left] = weights.reshape(len(left), places, -1)
-    flat = full.flatten(0, 1)
-    x, y = moments.means
-    shift = y - x @ flat if has_bias else torch.zeros_like(y)
-    return left, torch.cat([flat, shift[None]])
 
 
 def _keep(block: nn.Module, chain: Chain, kept: torch.Tensor) -> None:
