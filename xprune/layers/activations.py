@@ -7,16 +7,3 @@ from torch import nn
 # Smooth ones that look like a ReLU. Not ReLU and its kin, which runtimes fuse into the
 # convolution before them already; not gates such as Sigmoid, whose place a ReLU cannot take.
 ACTIVATIONS = (nn.SiLU, nn.Hardswish, nn.GELU, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.Softplus)
-# Modules that work on each element by itself, so that a channel in is the same channel out.
-ELEMENTWISE = (
-    *ACTIVATIONS,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.Hardtanh,
-    nn.Hardsigmoid,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Identity,
-    nn.Dropout,
-)

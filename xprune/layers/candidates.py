@@ -139,7 +139,7 @@ def find_candidates(network: nn.Module, run: Callable[[], object]) -> tuple[Cand
             chain_macs={
                 end: calls[f"{name}.{end}"].macs
                 for chain in inner[name]
-                for end in (chain.source, chain.reader)
+                for end in chain.convolutions
             },
             maps=calls[name].maps,
         )

@@ -14,10 +14,12 @@ from xprune.layers.hooks import placed
 
 
 class _Reads(TorchFunctionMode):
-    """Counts the operations that read each noted tensor."""
+    """Counts the operations that read each noted tensor, and follows it through `functions`."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Collection[str]) -> None:
         super().__init__()
+        self.functions = functions
+        self.sources: dict[str, list[str | None]] = {}
         # The tensors are kept, so that no other one gets the `id` of one that is gone.
         self.noted: dict[int, tuple[str, torch.Tensor]] = {}
         self.count: Counter[str] = Counter()
@@ -30,6 +32,9 @@ class _Reads(TorchFunctionMode):
         return self.noted[id(value)][0] if id(value) in self.noted else None
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        function = getattr(func, "__name__", "").rstrip("_")
+        followed = function in self.functions and len(args) > 0
+        given = self.source(args[0]) if followed else None
         result = func(*args, **(kwargs or {}))
         # A question about the shape or the type is answered by a number, and reads nothing.
         if result is None or any(isinstance(v, torch.Tensor) for v in tree_leaves(result)):
@@ -37,6 +42,11 @@ class _Reads(TorchFunctionMode):
                 source = self.source(value)
                 if source is not None:
                     self.count[source] += 1
+        if given is not None:
+            # One function serves many layers, as a ReLU of a whole network may: known by both.
+            name = f"{function}({given})"
+            self.sources.setdefault(name, []).append(given)
+            self.note(name, result)
         return result
 
 
@@ -45,6 +55,8 @@ def sole_sources(
     givers: Collection[str],
     readers: Collection[str],
     run: Callable[[], object],
+    *,
+    through: Collection[str] = (),
 ) -> dict[str, str]:
     """Return for each reader the giver that it alone reads, and that it reads alone.
 
@@ -53,9 +65,11 @@ def sole_sources(
         givers: Names of modules whose outputs are followed.
         readers: Names of modules of one input.
         run: Runs the network once.
+        through: Names of functions of one tensor that are readers and givers, too: what `relu`
+            gives of the output of `conv` goes by `relu(conv)`. Without the underscore of
+            those that work in place.
     """
-    reads = _Reads()
-    sources: dict[str, list[str | None]] = {}
+    reads = _Reads(through)
     modules = dict(network.named_modules())
     outputs = (
         modules[name].register_forward_hook(
@@ -65,7 +79,7 @@ def sole_sources(
     )
     inputs = (
         modules[name].register_forward_pre_hook(
-            lambda module, args, name=name: sources.setdefault(name, []).append(
+            lambda module, args, name=name: reads.sources.setdefault(name, []).append(
                 reads.source(args[0]) if args else None
             )
         )
@@ -75,6 +89,6 @@ def sole_sources(
         run()
     return {
         reader: seen[0]
-        for reader, seen in sources.items()
+        for reader, seen in reads.sources.items()
         if seen[0] is not None and set(seen) == {seen[0]} and reads.count[seen[0]] == len(seen)
     }

@@ -11,7 +11,7 @@ from torch import nn
 from runtime_bench.errors import EdgeError
 from xprune.layers.activations import ACTIVATIONS
 from xprune.layers.candidates import BLOCK_KERNEL, Candidate, odd_kernel
-from xprune.layers.chains import chain_from_json
+from xprune.layers.chains import chain_from_json, is_depthwise
 from xprune.layers.substitutes import FAMILIES, SUBSTITUTES, Replacement, build, replacement
 
 Run = Callable[[nn.Module], Iterable[torch.Tensor]]
@@ -204,9 +204,13 @@ def _check_chains(network: nn.Module, wanted: Replacement) -> None:
         norms = [inside.get(name) for name in chain.norms]
         if not isinstance(source, nn.Conv2d) or not isinstance(reader, nn.Conv2d):
             raise problem
+        alone = [inside.get(name) for name in chain.depthwise]
         if not all(isinstance(norm, nn.BatchNorm2d) for norm in norms):
             raise problem
+        if not all(map(is_depthwise, alone)):
+            raise problem
         widths = [source.out_channels, reader.in_channels]
+        widths += [layer.out_channels for layer in alone if isinstance(layer, nn.Conv2d)]
         widths += [norm.num_features for norm in norms if isinstance(norm, nn.BatchNorm2d)]
         one_group = source.groups == reader.groups == 1 and source is not reader
         if len(set(widths)) > 1 or chain.channels > widths[0] or not one_group:

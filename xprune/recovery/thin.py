@@ -58,7 +58,11 @@ def thin_layers(
         if isinstance(sums := moments[name], Moments) and isinstance(reader, nn.Conv2d)
     ]
     kept, _ = thin_out(cut, original, chains, eliminations)
-    return {chain.source: channels for chain, channels in zip(chains, kept, strict=True)}
+    return {
+        name: channels
+        for chain, channels in zip(chains, kept, strict=True)
+        for name in (chain.source, *chain.depthwise)
+    }
 
 
 def _thinner_chains(

@@ -312,7 +312,7 @@ def _saved_macs(candidate: Candidate, chains: tuple[Chain, ...]) -> int:
     share = dict.fromkeys(candidate.chain_macs, 1.0)
     for kept in chains:
         (whole,) = (chain for chain in candidate.chains if chain.reader == kept.reader)
-        for name in (kept.source, kept.reader):
+        for name in kept.convolutions:
             share[name] *= kept.channels / whole.channels
     return sum(int(macs * (1 - share[name])) for name, macs in candidate.chain_macs.items())
 

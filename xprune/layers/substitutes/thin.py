@@ -140,21 +140,27 @@ def thin_out(
 def _keep(block: nn.Module, chain: Chain, kept: torch.Tensor) -> None:
     source, reader = block.get_submodule(chain.source), block.get_submodule(chain.reader)
     assert isinstance(source, nn.Conv2d) and isinstance(reader, nn.Conv2d)  # noqa: PT018
-    source.weight = nn.Parameter(source.weight.data[kept].clone(), requires_grad=False)
-    if source.bias is not None:
-        source.bias = nn.Parameter(source.bias.data[kept].clone(), requires_grad=False)
+    _keep_rows(source, kept)
     source.out_channels = len(kept)
     reader.weight = nn.Parameter(reader.weight.data[:, kept].clone(), requires_grad=False)
     reader.in_channels = len(kept)
+    for name in chain.depthwise:
+        convolution = block.get_submodule(name)
+        assert isinstance(convolution, nn.Conv2d)
+        _keep_rows(convolution, kept)
+        convolution.in_channels = convolution.out_channels = convolution.groups = len(kept)
     for name in chain.norms:
         norm = block.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d)
         norm.num_features = len(kept)
-        for field in ("weight", "bias"):
-            value = getattr(norm, field)
-            if value is not None:
-                setattr(
-                    norm, field, nn.Parameter(value.data[kept].clone(), requires_grad=False)
-                )
+        _keep_rows(norm, kept)
         for field in ("running_mean", "running_var"):
             setattr(norm, field, getattr(norm, field)[kept].clone())
+
+
+def _keep_rows(module: nn.Module, kept: torch.Tensor) -> None:
+    for name in ("weight", "bias"):
+        value = getattr(module, name)
+        if value is not None:
+            fewer = nn.Parameter(value.data[kept].clone(), requires_grad=False)
+            setattr(module, name, fewer)
