@@ -117,12 +117,20 @@ def read_scores(path: Path) -> Scores:
             "remove it and run `xprune-edge attribute` again"
         )
     try:
-        return _scores_from_json(document)
+        scores = _scores_from_json(document)
+        entries = [_mapping(entry) for entry in _list(document["candidates"])]
+        scored = [tuple(_list(entry["substitutes"])) for entry in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EdgeError(
             f"{path} lacks or misspells {error}; "
             "correct it, or remove it and run `xprune-edge attribute` again"
         ) from error
+    if scored != [applicable(candidate) for candidate in scores.candidates]:
+        raise EdgeError(
+            f"{path} was made by a version with other substitutes; "
+            "remove it and run `xprune-edge attribute` again"
+        )
+    return scores
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, object]:

@@ -85,6 +85,8 @@ DAMAGE = {
     "text score": lambda d: d["scores"][0]["layers"]["stem"].update(mean="high"),
     "no spread": lambda d: d["scores"][0]["layers"]["stem"].pop("std"),
     "list of layers": lambda d: d["scores"][0].update(layers=[1]),
+    "substitutes": lambda d: d["candidates"][0].pop("substitutes"),
+    "fewer substitutes": lambda d: d["candidates"][0]["substitutes"].pop(),
     "errors": lambda d: d.update(fit_errors={"stem": {"linear": None}}),
 }
 
