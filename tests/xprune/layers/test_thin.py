@@ -148,6 +148,25 @@ def test_the_channel_that_goes_is_the_one_that_costs_least():
     assert not weights[[c for c in range(6) if c not in columns]].any()
 
 
+def test_channels_go_one_by_one_always_the_cheapest():
+    """Down to a third of them, by brute force in every step, and never back."""
+    generator = torch.Generator().manual_seed(5)
+    mix = torch.randn(18, 18, generator=generator, dtype=torch.float64)
+    maps = torch.randn(5, 18, 9, 11, generator=generator, dtype=torch.float64)
+    x = torch.einsum("oi,bihw->bohw", mix, maps)
+    reader = nn.Conv2d(18, 7, 1).double().requires_grad_(False)
+    moments = new_moments(reader)
+    add_samples(moments, reader, x, sampled_outputs(reader(x)))
+
+    kept, _ = Elimination(moments, reader).keep(6)
+
+    left = tuple(range(18))
+    while len(left) > 6:
+        fewer = itertools.combinations(left, len(left) - 1)
+        left = min(fewer, key=lambda some: loss_without(x, reader(x), some))
+    assert tuple(kept.tolist()) == left
+
+
 def test_a_channel_that_says_nothing_new_goes_first():
     """Copies and dead channels: the reader takes their part over and misses nothing."""
     network = wide()
