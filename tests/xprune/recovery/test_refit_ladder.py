@@ -93,6 +93,49 @@ def test_a_thinner_copy_sees_what_the_cut_network_gives():
     assert widths == [32, 32]
 
 
+class Inverted(nn.Module):
+    """Wide in the middle, as MobileNetV2's blocks: out, each channel alone, and back."""
+
+    def __init__(self, channels: int, wide: int) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(channels, wide, 1, bias=False)
+        self.norm = nn.BatchNorm2d(wide)
+        self.alone = nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False)
+        self.norm_alone = nn.BatchNorm2d(wide)
+        self.back = nn.Conv2d(wide, channels, 1, bias=False)
+        self.norm_back = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = self.act(self.norm_alone(self.alone(self.act(self.norm(self.out(x))))))
+        return self.norm_back(self.back(inside))
+
+
+@pytest.mark.parametrize("convolutions", [False, True])
+def test_a_thinner_inverted_residual_is_solved_around_its_depthwise_part(convolutions):
+    """What gives and what reads its channels; the depthwise convolution keeps its weights."""
+    original = seeded(
+        lambda: nn.Sequential(ConvBlock(3, 32, 2), Inverted(32, 64), ConvBlock(32, 16))
+    )
+    images = noise(12)
+    found = {c.name: c for c in find_candidates(original, lambda: original(noise(1)))}
+    plan = [replacement(found["1"], "thin-50")]
+    cut, start = apply_plan(original, plan), apply_plan(original, plan)
+    layers = solvable_layers(cut, ["1"], convolutions=convolutions)
+
+    errors = refit(original, cut, images, run=run, layers=layers)
+
+    assert [name for name in layers if inside_first(name)] == ["1.out", "1.back"]
+    assert set(errors) == set(layers)
+    kept = thin_layers(original, start, images, run=run, batch=4)
+    assert list(kept) == ["1.out", "1.alone"]
+    assert torch.equal(kept["1.out"], kept["1.alone"])
+    assert torch.equal(cut[1].alone.weight, original[1].alone.weight[kept["1.alone"]])
+    assert cut[1].alone.groups == cut[1].back.in_channels == 32
+    wanted = original(images)
+    assert spread(cut(images) - wanted) < 0.5 * spread(wanted)
+
+
 def test_a_clip_is_fitted_and_never_worse_than_a_plain_one():
     """A scale, a shift and a floor bring it closer to the activation that it replaces."""
     original, images = wide_toy(), noise(12)
