@@ -84,7 +84,7 @@ def main(plans: int, run_path: Path | None, *, processor_time: bool, precision: 
         )
         was_there = bench.run.file("latency.json").exists()
         start_s = time.perf_counter()
-        table = latency_table(bench)
+        table = latency_table(bench, bench.candidates)
         table_s = None if was_there else time.perf_counter() - start_s
         clock = time.process_time if processor_time else time.perf_counter
         results = [

@@ -69,7 +69,7 @@ def _ranked(bench: Workbench, layers: tuple[Candidate, ...], substitute: str) ->
     tables = list(gradient_tables(moments))
     tables += [
         *data_free_tables(bench.detector.network, names, seed=0),
-        *divergence_tables(looking_task(bench), modules, tables, _progress),
+        *divergence_tables(looking_task(bench, bench.candidates), modules, tables, _progress),
         *ablation_tables(task, modules, _progress),
     ]
     lost = _lost_ap(bench, {name: modules[name][substitute] for name in names})

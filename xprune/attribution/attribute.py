@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from xprune.attribution import criteria
 from xprune.attribution.gates import GateMoments, Substitutes, closed_gates, recorded_gates
 from xprune.attribution.scores import LayerScore, ScoreTable
 from xprune.attribution.solve import solve_substitutes
+from xprune.attribution.widths import spread_widths
 from xprune.layers.candidates import Candidate
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
@@ -42,6 +44,18 @@ class ScoringTask:
     losses: Callable[[int, object], torch.Tensor]
 
 
+def spread_candidates(task: ScoringTask, progress: Progress) -> tuple[Candidate, ...]:
+    """Return the task's candidates with the widths that suit the task's pictures best."""
+    with _steps(progress, "Looking at widths") as steps:
+        return spread_widths(
+            task.network,
+            task.candidates,
+            batches=task.batches,
+            forward=task.forward,
+            steps=steps,
+        )
+
+
 def fitted_substitutes(
     task: ScoringTask, wanted: str, progress: Progress
 ) -> tuple[dict[str, dict[str, nn.Module]], dict[str, dict[str, float]]]:
@@ -50,24 +64,30 @@ def fitted_substitutes(
     Returns:
         The modules, and for each solved one the share of the output's variance that it misses.
     """
-    bars = []
+    with _steps(progress, "Solving substitutes") as steps:
+        return solve_substitutes(
+            task.network,
+            task.candidates,
+            wanted,
+            batches=task.batches,
+            forward=task.forward,
+            steps=steps,
+        )
+
+
+@contextmanager
+def _steps(progress: Progress, label: str) -> Iterator[Callable[[int], Callable[[], object]]]:
+    """Give what makes a bar for a number of steps; it is closed in the end."""
+    bars: list[Iterator[int]] = []
 
     def steps(count: int) -> Callable[[], object]:
-        bar = iter(progress(range(count), "Solving substitutes", count))
+        bar = iter(progress(range(count), label, count))
         bars.append(bar)
         return lambda: next(bar, None)
 
-    solved = solve_substitutes(
-        task.network,
-        task.candidates,
-        wanted,
-        batches=task.batches,
-        forward=task.forward,
-        steps=steps,
-    )
+    yield steps
     for bar in bars:
         deque(bar, maxlen=0)  # closes it
-    return solved
 
 
 def gradient_moments(

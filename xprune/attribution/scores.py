@@ -137,6 +137,7 @@ def _candidate_json(candidate: Candidate) -> dict[str, object]:
     return {
         **asdict(candidate),
         "chains": [chain.to_json() for chain in candidate.chains],
+        "widths": {level: list(widths) for level, widths in candidate.widths.items()},
         "substitutes": list(applicable(candidate)),
     }
 
@@ -180,6 +181,10 @@ def _candidate(entry: dict[str, object]) -> Candidate:
         chains=tuple(chain_from_json(chain) for chain in _list(entry.get("chains", []))),
         chain_macs={
             name: int(str(macs)) for name, macs in _mapping(entry.get("chain_macs", {})).items()
+        },
+        widths={
+            level: tuple(int(width) for width in _list(widths))
+            for level, widths in _mapping(entry.get("widths", {})).items()
         },
         maps=int(str(entry.get("maps", 1))),
     )

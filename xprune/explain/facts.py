@@ -24,8 +24,8 @@ SUBSTITUTES: dict[str, str] = {
     "lowrank-50": "two convolutions with half of the channels between them, fitted",
     "convolution": "one convolution in place of a block of several, fitted",
     **{
-        f"thin-{percent}": f"the same block with {share} of its inner channels, what reads them"
-        " solved anew"
+        f"thin-{percent}": "the same block with fewer inner channels, as many multiply-adds as"
+        f" with {share} of each, what reads them solved anew"
         for percent, share in (
             (25, "a quarter"),
             (50, "half"),

@@ -55,6 +55,8 @@ class Candidate:
         activation: Whether it is an activation: no weights, each element by itself.
         chains: Channels inside that only the next convolution reads; names relative to it.
         chain_macs: Multiply-adds of each convolution that the chains name.
+        widths: For a level of thinness, the channels that each chain keeps; those that are not
+            here keep the same share of each.
         maps: How many maps a call gets for one picture: in a second stage, one for each region.
     """
 
@@ -72,6 +74,7 @@ class Candidate:
     activation: bool = False
     chains: tuple[Chain, ...] = ()
     chain_macs: Mapping[str, int] = field(default_factory=dict)
+    widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     maps: int = 1
 
     @property

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 
 from xprune.layers.chains import Chain, find_chains
-from xprune.layers.fit import add_samples, new_moments
-from xprune.layers.hooks import placed
-from xprune.layers.moments import Moments, sampled_outputs
+from xprune.layers.gather import convolution_moments
 from xprune.layers.substitutes.thin import Elimination, thin_out
 
 Run = Callable[[nn.Module, torch.Tensor], object]
@@ -39,23 +37,17 @@ def thin_layers(
     chains = _thinner_chains(original, cut, lambda: run(original, images[:1]))
     if not chains:
         return {}
-    readers = {chain.reader: original.get_submodule(chain.reader) for chain in chains}
-    moments = {name: new_moments(reader) for name, reader in readers.items()}
-    collecting = (
-        reader.register_forward_hook(
-            lambda module, args, output, name=name: add_samples(
-                moments[name], module, args[0], sampled_outputs(output)
-            )
-        )
-        for name, reader in readers.items()
-    )
-    with placed(collecting):
+
+    def run_all() -> None:
         for start in range(0, len(images), batch):
             run(original, images[start : start + batch])
+
+    moments = convolution_moments(original, [chain.reader for chain in chains], run_all)
+    readers = {name: original.get_submodule(name) for name in moments}
     eliminations = [
-        Elimination(sums, reader)
+        Elimination(moments[name], reader)
         for name, reader in readers.items()
-        if isinstance(sums := moments[name], Moments) and isinstance(reader, nn.Conv2d)
+        if isinstance(reader, nn.Conv2d)
     ]
     kept, _ = thin_out(cut, original, chains, eliminations)
     return {

@@ -16,6 +16,7 @@ from xprune.attribution.attribute import (
     fitted_substitutes,
     gradient_moments,
     gradient_tables,
+    spread_candidates,
 )
 from xprune.attribution.criteria import ABLATION, DIVERGENCE
 from xprune.attribution.divergence import LookingTask, divergence_tables
@@ -51,7 +52,8 @@ def compute_scores(bench: Workbench) -> Scores:
     therefore have no score: shares are of all of them.
     """
     config = bench.run.config
-    scored = tuple(c for c in bench.candidates if applicable(c, config.substitute))
+    candidates = spread_candidates(scoring_task(bench, bench.candidates), _progress)
+    scored = tuple(c for c in candidates if applicable(c, config.substitute))
     task = scoring_task(bench, scored)
     substitutes, fit_errors = fitted_substitutes(task, config.substitute, _progress)
     moments, losses = gradient_moments(task, substitutes, _progress)
@@ -64,7 +66,9 @@ def compute_scores(bench: Workbench) -> Scores:
     if config.criterion == ABLATION:
         tables += ablation_tables(task, substitutes, _progress)
     if config.criterion == DIVERGENCE:
-        tables += divergence_tables(looking_task(bench), substitutes, tables, _progress)
+        tables += divergence_tables(
+            looking_task(bench, candidates), substitutes, tables, _progress
+        )
     labelled = bench.sets.calibration.labelled
     return Scores(
         model_name=bench.detector.name,
@@ -74,7 +78,7 @@ def compute_scores(bench: Workbench) -> Scores:
         targets="labels" if labelled else OWN[bench.detector.task],
         pictures=tuple(picture.name for picture in bench.sets.calibration.pictures),
         loss=LayerScore(float(losses.mean()), float(losses.std()) if len(losses) > 1 else 0.0),
-        candidates=bench.candidates,
+        candidates=candidates,
         tables=tuple(tables),
         fit_errors=fit_errors,
     )
@@ -101,11 +105,11 @@ def scoring_task(
     )
 
 
-def looking_task(bench: Workbench) -> LookingTask:
+def looking_task(bench: Workbench, candidates: tuple[Candidate, ...]) -> LookingTask:
     """Return what looking at single layers needs of the run's detector and pictures."""
     return LookingTask(
         network=bench.detector.network,
-        candidates=bench.candidates,
+        candidates=candidates,
         images=bench.calibration.images(0, LOOKED_AT),
         run=bench.forward,
         distances=bench.family.output_divergences,

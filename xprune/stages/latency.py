@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from exporters.precision.lower import FLOAT32
@@ -18,6 +18,7 @@ from runtime_bench.timing.timings import (
     read_timings,
     time_graphs,
 )
+from xprune.layers.candidates import Candidate
 from xprune.pruning.latency_table import (
     LatencyTable,
     graphs_to_time,
@@ -33,22 +34,31 @@ LATENCY_FILE = "latency.json"
 PICTURES = 4
 
 
-def latency_table(bench: Workbench) -> LatencyTable:
-    """Return the run's table of this machine, measured now unless it holds already."""
+def latency_table(bench: Workbench, candidates: tuple[Candidate, ...]) -> LatencyTable:
+    """Return the run's table of this machine, measured now unless it holds already.
+
+    Args:
+        bench: Of the run.
+        candidates: The run's layers, as they were scored.
+    """
     path, precision = bench.run.file(LATENCY_FILE), bench.run.config.precision
     settings = {
         **_settings(bench, bench.run.config.threads, describe_machine()),
         "rewrites": list(kept_rewrites(bench)),
         **({} if precision == FLOAT32 else {"precision": precision}),
+        "widths": {c.name: _plain(c.widths) for c in candidates if c.widths},
     }
     if path.exists():
-        table = read_latency_table(path, bench.candidates)
+        table = read_latency_table(path, candidates)
         if table.settings == settings:
             return table
-    told = ((facts, raw_as_timed(bench, content)) for facts, content in _told(bench, "Timing"))
+    told = (
+        (facts, raw_as_timed(bench, content))
+        for facts, content in _told(bench, candidates, "Timing")
+    )
     graphs = tuple(time_graphs(told, bench.timed_images, bench.session))
     timings = Timings(_model(bench), graphs, bench.run.config.threads, {})
-    table = table_from(timings, bench.candidates, settings)
+    table = table_from(timings, candidates, settings)
     write_latency_table(path, table)
     return table
 
@@ -73,6 +83,8 @@ def table_of_other_machine(bench: Workbench, path: Path) -> tuple[LatencyTable, 
             f"('{here.name}'); make the graphs of this model and time them"
         )
     settings = _settings(bench, timings.threads, timings.machine)
+    # The graphs were made before any layer was scored: the same share of each chain, as many
+    # multiply-adds as in the widths that the scores are of.
     table = table_from(timings, bench.candidates, settings)
     write_latency_table(bench.run.file(LATENCY_FILE), table)
     return table, machine_name(timings)
@@ -93,15 +105,17 @@ def write_graphs(bench: Workbench, folder: Path) -> None:
     images = [bench.grey_image()]
     if bench.run.config.data:
         images = bench.timed_images[:PICTURES]
-    graphs = itertools.chain(_told(bench, "Exporting"), _shipped(bench))
+    graphs = itertools.chain(_told(bench, bench.candidates, "Exporting"), _shipped(bench))
     write_folder(folder, _model(bench), graphs, images)
 
 
-def _told(bench: Workbench, doing: str) -> Iterator[tuple[GraphFacts, bytes]]:
+def _told(
+    bench: Workbench, candidates: tuple[Candidate, ...], doing: str
+) -> Iterator[tuple[GraphFacts, bytes]]:
     """Yield the graphs to be timed, and say what is being done with each."""
     graphs = graphs_to_time(
         bench.detector.network,
-        bench.candidates,
+        candidates,
         graph=bench.unpruned_graph,
         export=bench.raw_graph,
     )
@@ -114,6 +128,10 @@ def _told(bench: Workbench, doing: str) -> Iterator[tuple[GraphFacts, bytes]]:
 def _shipped(bench: Workbench) -> Iterator[tuple[GraphFacts, bytes]]:
     """Yield the unpruned network as it ships, on what the speed-up is counted."""
     yield GraphFacts(SHIPPED, {}), shipped_graph(bench, bench.unpruned_graph, precision=FLOAT32)
+
+
+def _plain(widths: Mapping[str, tuple[int, ...]]) -> dict[str, list[int]]:
+    return {level: list(channels) for level, channels in widths.items()}
 
 
 def _model(bench: Workbench) -> TimedModel:

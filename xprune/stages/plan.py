@@ -82,6 +82,6 @@ def make_plan(bench: Workbench, scores: Scores, asked: Request) -> PrunePlan:
     free = free_plan(bench, clock, asked)
     if free is not None:
         return free
-    table = latency_table(bench)
+    table = latency_table(bench, scores.candidates)
     propose = proposer(bench, scores, table, asked)
     return timed_plan(bench, scores, clock, table, asked, propose=propose)

@@ -15,7 +15,7 @@ from tests.reference.toy_networks import ConvBlock, noise, settled, tiny_yolo, t
 from xprune.layers.candidates import find_candidates
 from xprune.layers.chains import Chain, find_chains, inside
 from xprune.layers.fit import add_samples, new_moments
-from xprune.layers.moments import Moments, sampled_outputs
+from xprune.layers.moments import Moments, missed_share, sampled_outputs
 from xprune.layers.substitutes import (
     FAMILIES,
     Replacement,
@@ -195,6 +195,20 @@ def test_fewer_channels_are_some_of_those_of_a_wider_copy():
         read = weights[:-1].reshape(32, 9, -1).abs().sum(dim=(1, 2)).nonzero().flatten()
         assert torch.equal(read, kept)
     assert {*widths[8][0].tolist()} < {*widths[16][0].tolist()} < {*widths[24][0].tolist()}
+
+
+def test_what_some_channels_miss_is_what_their_weights_miss():
+    """The sum of what each cost when it went, the ridge's part with it; all miss nothing."""
+    network = wide()
+    moments, _, _ = gathered(network, "second", noise(6))
+    elimination = Elimination(moments, network.second)
+
+    missed = {count: elimination.missed(count) for count in (32, 24, 16, 8)}
+
+    whole = missed_share(moments, elimination.keep(32)[1])
+    for count, share in missed.items():
+        left_over = missed_share(moments, elimination.keep(count)[1]) - whole
+        assert share == pytest.approx(left_over, rel=0.1, abs=1e-5)
 
 
 def test_levels_that_round_to_the_same_channels_are_one():

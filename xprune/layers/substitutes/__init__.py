@@ -44,6 +44,8 @@ __all__ = [
     "applicable",
     "build",
     "replacement",
+    "rounded",
+    "saved_macs",
     "substitute_macs",
 ]
 
@@ -158,12 +160,13 @@ def _is_thinner(percent: int, candidate: Candidate) -> bool:
 
 def _thinner(percent: int, candidate: Candidate) -> tuple[Chain, ...]:
     """Return the chains that get thinner; none where none does."""
-    chains = [
-        replace(chain, channels=rounded(chain.channels * percent / 100))
-        for chain in candidate.chains
-    ]
-    pairs = zip(chains, candidate.chains, strict=True)
-    return tuple(kept for kept, whole in pairs if kept.channels < whole.channels)
+    whole = candidate.chains
+    shares = tuple(rounded(chain.channels * percent / 100) for chain in whole)
+    widths = candidate.widths.get(f"thin-{percent}", shares)
+    pairs = zip(whole, widths, strict=True)
+    return tuple(
+        replace(chain, channels=width) for chain, width in pairs if width < chain.channels
+    )
 
 
 SUBSTITUTES: dict[str, Substitute] = {
@@ -240,15 +243,17 @@ def applicable(candidate: Candidate, wanted: str = "auto") -> tuple[str, ...]:
         known = ", ".join([*SUBSTITUTES, *FAMILIES, "auto"])
         raise EdgeError(f"no substitute is called '{wanted}'; there are: {known}")
     names = AUTO if wanted == "auto" else FAMILIES.get(wanted, (wanted,))
-    fitting = [name for name in names if _fits(candidate, name)]
-    return tuple(sorted(fitting, key=lambda name: substitute_macs(candidate, name)))
+    # A level is the same whichever chains become how thin: timings may be older than scores.
+    plain = replace(candidate, widths={})
+    fitting = [name for name in names if _fits(plain, name)]
+    return tuple(sorted(fitting, key=lambda name: substitute_macs(plain, name)))
 
 
 def substitute_macs(candidate: Candidate, substitute: str) -> int:
     """Return the multiply-adds of a substitute for one picture, over all calls of the layer."""
     wanted = replacement(candidate, substitute)
     if wanted.chains:
-        return candidate.macs - _saved_macs(candidate, wanted.chains)
+        return candidate.macs - saved_macs(candidate, wanted.chains)
     per_input, per_output = SUBSTITUTES[substitute].macs(wanted)
     return candidate.maps * sum(
         per_input * in_shape[1] * in_shape[2] + per_output * out_shape[1] * out_shape[2]
@@ -307,7 +312,7 @@ def _fits(candidate: Candidate, substitute: str) -> bool:
     return not is_linear or substitute_macs(candidate, substitute) < candidate.macs
 
 
-def _saved_macs(candidate: Candidate, chains: tuple[Chain, ...]) -> int:
+def saved_macs(candidate: Candidate, chains: tuple[Chain, ...]) -> int:
     """Return what thinner chains save; one convolution may end one and start the next."""
     share = dict.fromkeys(candidate.chain_macs, 1.0)
     for kept in chains:

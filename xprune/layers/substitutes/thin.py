@@ -48,6 +48,19 @@ class Elimination:
         self.moments = moments
         self.places = reader.kernel_size[0] * reader.kernel_size[1]
         self._orders: dict[bool, list[int]] = {}
+        self._costs: dict[bool, list[float]] = {}
+
+    def missed(self, count: int, *, has_bias: bool = True) -> float:
+        """Return the share of the reader's output variance that `count` channels miss.
+
+        That of all of them is not in it.
+        """
+        system, wanted = self._system(has_bias)
+        self._let_go(system, wanted, count, has_bias)
+        costs = self._costs[has_bias][: len(system) // self.places - count]
+        mean = self.moments.means[1]
+        spread = float((self.moments.outputs - self.moments.count * mean.square()).sum())
+        return sum(costs) / max(spread, 1e-30)
 
     def keep(self, count: int, *, has_bias: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the channels to keep, ascending, and the reader's weights (I + 1, O) for them.
@@ -58,8 +71,7 @@ class Elimination:
         """
         system, wanted = self._system(has_bias)
         channels = len(system) // self.places
-        if len(self._orders.get(has_bias, [])) < channels - count:
-            self._orders[has_bias] = self._order(system, wanted, count)
+        self._let_go(system, wanted, count, has_bias)
         gone = torch.tensor(self._orders[has_bias][: channels - count], dtype=torch.int64)
         stays = torch.ones(channels, dtype=torch.bool).index_fill(0, gone, False)
         places = stays.repeat_interleave(self.places)
@@ -77,44 +89,59 @@ class Elimination:
         system.diagonal().add_(self.moments.penalty(WINDOW_RIDGE))
         return system, self.moments.cross[:-1]
 
-    def _order(self, system: torch.Tensor, wanted: torch.Tensor, count: int) -> list[int]:
-        """Return the channels in the order in which they go, until `count` are left."""
+    def _let_go(
+        self, system: torch.Tensor, wanted: torch.Tensor, count: int, has_bias: bool
+    ) -> None:
+        """Find the order in which channels go, until `count` are left, unless it is known."""
+        channels = len(system) // self.places
+        if has_bias in self._orders and len(self._orders[has_bias]) >= channels - count:
+            return
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
         weights = inverse @ wanted
-        left = list(range(len(system) // self.places))
+        left = list(range(channels))
         order: list[int] = []
+        costs: list[float] = []
         while len(left) > count:
             # Those that are gone stay as zeros for a while: to copy the rest takes longer.
             some = min(len(left) - count, max(1, len(left) // COPIED_EVERY))
-            gone = self._some_gone(inverse, weights, some)
-            order += [left[channel] for channel in gone]
+            gone = _some_gone(inverse, weights, some, self.places)
+            order += [left[channel] for channel, _ in gone]
+            costs += [cost for _, cost in gone]
             stays = torch.ones(len(left), dtype=torch.bool)
-            stays[gone] = False
+            stays[[channel for channel, _ in gone]] = False
             left = [channel for channel, stay in zip(left, stays.tolist(), strict=True) if stay]
             places = stays.repeat_interleave(self.places)
             inverse, weights = inverse[places][:, places], weights[places]
-        return order
+        self._orders[has_bias], self._costs[has_bias] = order, costs
 
-    def _some_gone(self, inverse: torch.Tensor, weights: torch.Tensor, count: int) -> list[int]:
-        """Let `count` channels go, in place, and return which, in their order."""
-        size = len(inverse) // self.places
-        by_channel = inverse.reshape(size, self.places, size, self.places)
-        blocks = by_channel.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-        eye = torch.eye(self.places, dtype=inverse.dtype)
-        alive = torch.ones(size, dtype=torch.bool)
-        order: list[int] = []
-        for _ in range(count):
-            own = torch.where(alive[:, None, None], blocks, eye)
-            outputs = weights.reshape(size, self.places, -1)
-            costs = (outputs * torch.linalg.solve(own, outputs)).sum(dim=(1, 2))
-            gone = int(torch.where(alive, costs, torch.inf).argmin())
-            rows = slice(gone * self.places, (gone + 1) * self.places)
-            across = inverse[:, rows] @ torch.linalg.inv(own[gone])
-            weights.addmm_(across, weights[rows].clone(), alpha=-1)
-            inverse.addmm_(across, inverse[rows].clone(), alpha=-1)
-            alive[gone] = False
-            order.append(gone)
-        return order
+
+def _some_gone(
+    inverse: torch.Tensor, weights: torch.Tensor, count: int, places: int
+) -> list[tuple[int, float]]:
+    """Let `count` channels go, in place; return which, in their order, and each one's cost."""
+    size = len(inverse) // places
+    by_channel = inverse.reshape(size, places, size, places)
+    blocks = by_channel.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    eye = torch.eye(places, dtype=inverse.dtype)
+    alive = torch.ones(size, dtype=torch.bool)
+    order: list[tuple[int, float]] = []
+    for _ in range(count):
+        own = torch.where(alive[:, None, None], blocks, eye)
+        outputs = weights.reshape(size, places, -1)
+        costs = (outputs * torch.linalg.solve(own, outputs)).sum(dim=(1, 2))
+        gone = int(torch.where(alive, costs, torch.inf).argmin())
+        rows = slice(gone * places, (gone + 1) * places)
+        across = inverse[:, rows] @ torch.linalg.inv(own[gone])
+        weights.addmm_(across, weights[rows].clone(), alpha=-1)
+        inverse.addmm_(across, inverse[rows].clone(), alpha=-1)
+        alive[gone] = False
+        order.append((gone, float(costs[gone])))
+    return order
+
+
+def can_shift(layer: nn.Module, chain: Chain) -> bool:
+    """Whether what reads a chain has a bias, or a normalisation after it that takes one."""
+    return bool(chain.after) or layer.get_submodule(chain.reader).bias is not None
 
 
 def thin_out(
@@ -141,8 +168,8 @@ def thin_out(
         reader = solved.get_submodule(chain.reader)
         assert isinstance(reader, nn.Conv2d)
         norm = solved.get_submodule(chain.after) if chain.after else None
-        has_bias = reader.bias is not None or norm is not None
-        channels, weights = elimination.keep(chain.channels, has_bias=has_bias)
+        shifts = can_shift(layer, chain)
+        channels, weights = elimination.keep(chain.channels, has_bias=shifts)
         shift = weights[-1]
         set_convolution(reader, weights)
         if reader.bias is None and norm is not None:
