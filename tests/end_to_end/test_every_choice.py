@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import LITTLE, run
+from tests.cli.commands import LITTLE, TINY_YAML, run
 from xprune.config import CRITERION_NAMES, RECOVERIES, SUBSTITUTE_NAMES
 from xprune.layers.substitutes import FAMILIES
 from xprune.models.load import load_detector
@@ -25,7 +25,11 @@ CHOICES = [
 @pytest.mark.parametrize("choice", CHOICES, ids=" ".join)
 def test_every_choice_is_taken(choice: tuple[str, str], work: Path) -> None:
     """What was chosen stands in the plan; the cut network is rebuilt from its file alone."""
-    model = ("--model", "tiny.yaml", "--weights", "none", "--data", "builtin")
+    # Levels between the others exist where a block has 80 channels and more inside.
+    wide = TINY_YAML.replace("[16, True]", "[256, True]")
+    (work / "wide.yaml").write_text(wide)
+    name = "wide.yaml" if choice[1] in ("thin-62", "thin-87") else "tiny.yaml"
+    model = ("--model", name, "--weights", "none", "--data", "builtin")
     little = (*LITTLE[:4], *LITTLE[6:])  # without --layers
     # Of the tiny network one layer is wide enough for the dearest rungs.
     count = "1" if choice[0] == "--substitute" else "2"

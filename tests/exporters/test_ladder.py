@@ -34,6 +34,10 @@ LAYERS = (
 )
 
 
+# What no layer of the tiny network is wide enough for.
+TOO_WIDE = ("lowrank-50", "thin-62", "thin-87")
+
+
 @pytest.fixture(scope="module")
 def found():
     """A tiny YOLO, some pictures, and its candidates by name."""
@@ -86,7 +90,7 @@ def test_the_graph_of_a_substitute_is_pytorchs(found, substitute):
     _, images, candidates = found
     fitting = [name for name in LAYERS if applicable(candidates[name], substitute)]
     names = [n for n in fitting if not any(o != n and n.startswith(f"{o}.") for o in fitting)]
-    assert names or substitute == "lowrank-50"
+    assert names or substitute in TOO_WIDE
     if not names:
         pytest.skip("this network is too narrow for it")
 

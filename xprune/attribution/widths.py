@@ -13,16 +13,17 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from xprune.attribution.solve import MOMENT_BYTES
 from xprune.layers.candidates import Candidate
 from xprune.layers.chains import Chain
 from xprune.layers.fit import moment_bytes
 from xprune.layers.gather import convolution_moments
+from xprune.layers.moments import Moments
 from xprune.layers.substitutes import FAMILIES, applicable, replacement, rounded, saved_macs
 from xprune.layers.substitutes.thin import Elimination, can_shift
 
 # Of no chain is less left than this; what so few channels miss is no longer told by their sums.
 LEAST_SHARE = 1 / 8
-MOMENT_BYTES = 192 << 20
 
 
 def spread_widths(
@@ -89,12 +90,13 @@ def _groups(readers: Mapping[str, nn.Module]) -> list[list[str]]:
 
 
 def _curve(
-    network: nn.Module, candidate: Candidate, chain: Chain, moments: Mapping[str, object]
+    network: nn.Module, candidate: Candidate, chain: Chain, moments: Mapping[str, Moments]
 ) -> dict[int, float]:
     """Return what each width of a chain misses, the widest first."""
     name = f"{candidate.name}.{chain.reader}"
-    reader, sums = network.get_submodule(name), moments[name]
-    elimination = Elimination(sums, reader)  # type: ignore[arg-type]
+    reader = network.get_submodule(name)
+    assert isinstance(reader, nn.Conv2d)
+    elimination = Elimination(moments[name], reader)
     shifts = can_shift(network.get_submodule(candidate.name), chain)
     least = rounded(chain.channels * LEAST_SHARE)
     widths = [width for width in range(least, chain.channels) if rounded(width) == width]
