@@ -104,6 +104,19 @@ def gathered(network: nn.Module, reader: str, images: Tensor) -> tuple[Moments, 
     return moments, *seen[0]
 
 
+def mixed(channels: int, outputs: int, *, seed: int) -> tuple[Tensor, nn.Conv2d, Moments]:
+    """Channels that say part of the same, a 1x1 convolution that reads them, its moments."""
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+    maps = torch.randn(5, channels, 9, 11, generator=generator, dtype=torch.float64)
+    x = torch.einsum("oi,bihw->bohw", mix, maps)
+    reader = nn.Conv2d(channels, outputs, 1).double().requires_grad_(False)
+    moments = new_moments(reader)
+    add_samples(moments, reader, x, sampled_outputs(reader(x)))
+    assert isinstance(moments, Moments)
+    return x, reader, moments
+
+
 def penalty_of(inputs: NDArray[np.float64]) -> float:
     """The square root of the penalty: relative to the variance, and a little to the squares."""
     squares, variances = (inputs**2).sum(axis=0), inputs.var(axis=0) * len(inputs)
@@ -123,13 +136,7 @@ def loss_without(x: Tensor, y: Tensor, kept: tuple[int, ...]) -> float:
 
 def test_the_channel_that_goes_is_the_one_that_costs_least():
     """One channel less, by brute force over all of them, with the reader solved each time."""
-    generator = torch.Generator().manual_seed(0)
-    mix = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    maps = torch.randn(5, 6, 9, 11, generator=generator, dtype=torch.float64)
-    x = torch.einsum("oi,bihw->bohw", mix, maps)
-    reader = nn.Conv2d(6, 4, 1).double().requires_grad_(False)
-    moments = new_moments(reader)
-    add_samples(moments, reader, x, sampled_outputs(reader(x)))
+    x, reader, moments = mixed(6, 4, seed=0)
 
     kept, weights = Elimination(moments, reader).keep(5)
 
@@ -150,13 +157,7 @@ def test_the_channel_that_goes_is_the_one_that_costs_least():
 
 def test_channels_go_one_by_one_always_the_cheapest():
     """Down to a third of them, by brute force in every step, and never back."""
-    generator = torch.Generator().manual_seed(5)
-    mix = torch.randn(18, 18, generator=generator, dtype=torch.float64)
-    maps = torch.randn(5, 18, 9, 11, generator=generator, dtype=torch.float64)
-    x = torch.einsum("oi,bihw->bohw", mix, maps)
-    reader = nn.Conv2d(18, 7, 1).double().requires_grad_(False)
-    moments = new_moments(reader)
-    add_samples(moments, reader, x, sampled_outputs(reader(x)))
+    x, reader, moments = mixed(18, 7, seed=5)
 
     kept, _ = Elimination(moments, reader).keep(6)
 
