@@ -47,6 +47,7 @@ class Elimination:
     def __init__(self, moments: Moments, reader: nn.Conv2d) -> None:
         self.moments = moments
         self.places = reader.kernel_size[0] * reader.kernel_size[1]
+        self.channels = reader.in_channels
         self._orders: dict[bool, list[int]] = {}
         self._costs: dict[bool, list[float]] = {}
 
@@ -55,9 +56,8 @@ class Elimination:
 
         That of all of them is not in it.
         """
-        system, wanted = self._system(has_bias)
-        self._let_go(system, wanted, count, has_bias)
-        costs = self._costs[has_bias][: len(system) // self.places - count]
+        self._let_go(count, has_bias)
+        costs = self._costs[has_bias][: self.channels - count]
         mean = self.moments.means[1]
         spread = float((self.moments.outputs - self.moments.count * mean.square()).sum())
         return sum(costs) / max(spread, 1e-30)
@@ -69,11 +69,10 @@ class Elimination:
             count: How many channels to keep.
             has_bias: Whether the convolution can shift its output.
         """
+        self._let_go(count, has_bias)
         system, wanted = self._system(has_bias)
-        channels = len(system) // self.places
-        self._let_go(system, wanted, count, has_bias)
-        gone = torch.tensor(self._orders[has_bias][: channels - count], dtype=torch.int64)
-        stays = torch.ones(channels, dtype=torch.bool).index_fill(0, gone, False)
+        gone = torch.tensor(self._orders[has_bias][: self.channels - count], dtype=torch.int64)
+        stays = torch.ones(self.channels, dtype=torch.bool).index_fill(0, gone, False)
         places = stays.repeat_interleave(self.places)
         factor = torch.linalg.cholesky(system[places][:, places])
         flat = torch.zeros_like(wanted)
@@ -89,16 +88,15 @@ class Elimination:
         system.diagonal().add_(self.moments.penalty(WINDOW_RIDGE))
         return system, self.moments.cross[:-1]
 
-    def _let_go(
-        self, system: torch.Tensor, wanted: torch.Tensor, count: int, has_bias: bool
-    ) -> None:
+    def _let_go(self, count: int, has_bias: bool) -> None:
         """Find the order in which channels go, until `count` are left, unless it is known."""
-        channels = len(system) // self.places
-        if has_bias in self._orders and len(self._orders[has_bias]) >= channels - count:
+        known = self._orders.get(has_bias)
+        if known is not None and len(known) >= self.channels - count:
             return
+        system, wanted = self._system(has_bias)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
         weights = inverse @ wanted
-        left = list(range(channels))
+        left = list(range(self.channels))
         order: list[int] = []
         costs: list[float] = []
         while len(left) > count:
